@@ -1,0 +1,78 @@
+"""What generates: the interface of every engine.
+
+An engine call is one attempt. Engines do not retry, do not sleep on a rate limit and do not count
+money: they return a reply, a reply that holds a classified failure, or :class:`Throttled`. Every
+engine passes the contract suite in ``tests/agents/engine_contract.py``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from protocols.asks import Ask
+from protocols.replies import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do beyond text."""
+
+    draws: bool = True
+    """Whether asking the same thing again gives another draw. Recorded experts hold one answer
+    each and cannot."""
+    distributions: bool = False
+    """Whether replies carry a distribution over the ask's options."""
+    schemas: bool = False
+    """Whether replies can be held to a JSON schema."""
+    images: bool = False
+    """Whether image parts are read."""
+    prompt_scoring: bool = False
+    """Whether the likelihood of a given text can be asked."""
+    context_tokens: int | None = None
+    """The longest prompt with its reply, in tokens; None where unknown or unlimited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """The attempt was turned away by a limit. It is never accepted and a session never sees it."""
+
+    wait_s: float
+    """Seconds from now after which another attempt makes sense."""
+    message: str = ""
+    """What the provider said."""
+
+
+Attempted = Reply | Throttled
+
+
+class Engine(ABC):
+    """Generates replies for the asks of one expert."""
+
+    capabilities: Capabilities = Capabilities()
+    batch_limit: int = 256
+    """The most asks that run at once."""
+
+    async def load(self) -> None:
+        """Make the engine ready; called once before the first ask. Hosted engines do nothing."""
+        return
+
+    async def unload(self) -> None:
+        """Free what `load` took; `load` may be called again."""
+        return
+
+    @abstractmethod
+    def stream(self, asks: Sequence[Ask]) -> AsyncIterator[tuple[int, Attempted]]:
+        """Yield (index into `asks`, result) as each is finished, each index exactly once.
+
+        May be called again while an earlier stream runs, up to `batch_limit` asks in all. What an
+        expert does wrong is a reply with a failure, never an exception.
+        """
+
+    async def generate(self, asks: Sequence[Ask]) -> list[Attempted]:
+        """Return the results of :meth:`stream`, in the order of `asks`."""
+        results: dict[int, Attempted] = {}
+        async for index, result in self.stream(asks):
+            results[index] = result
+        return [results[index] for index in range(len(asks))]

@@ -1,0 +1,123 @@
+"""From an expert to its engine: by the provider in its model's name.
+
+Nothing here loads a model or a client library; an engine's module is imported when an expert of
+its provider is met.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, cast
+
+from agents.engine import Capabilities, Engine
+from agents.roster import Expert, Price
+from agents.settings import suggestion
+from protocols.asks import Model
+from protocols.errors import Mistake
+from protocols.replies import Usage
+
+NOT_BUILT = ("human", "retriever", "transformers", "vllm")
+"""Providers that are reserved for engines to come."""
+FREE = ("offline", "recorded", "scripted")
+"""Providers that cost nothing and do no network I/O."""
+
+_MILLION = 1_000_000
+
+
+class EngineClass(Protocol):
+    """A class of engines that are made from an expert."""
+
+    capabilities: Capabilities
+
+    def __call__(self, expert: Expert) -> Engine:
+        """Make the engine; light: what is heavy waits for `load`."""
+
+
+def make_engine(expert: Expert) -> Engine:
+    """Return a new engine for `expert`, not loaded.
+
+    Raises:
+        Mistake: the engine is not built, or the expert's settings do not fit it.
+    """
+    return engine_class(expert)(expert)
+
+
+def engine_class(expert: Expert) -> EngineClass:
+    """Return the class that serves `expert`.
+
+    Raises:
+        Mistake: there is none.
+    """
+    provider = expert.provider
+    if provider in NOT_BUILT:
+        raise Mistake(
+            f"not built yet: {provider}/ experts ({expert.label or expert.model}); "
+            "use recorded/, offline/, scripted/ or a hosted provider/model"
+        )
+    kind: object
+    if provider == "recorded":
+        from agents.recorded import RecordedEngine as kind
+    elif provider == "scripted":
+        from agents.scripted import ScriptedEngine as kind
+    elif provider == "offline":
+        from agents.offline import OFFLINE
+
+        if expert.model not in OFFLINE:
+            raise Mistake(f"no engine {expert.model!r}; {suggestion(expert.model, OFFLINE)}")
+        kind = OFFLINE[expert.model]
+    else:
+        from agents.litellm_engine import LiteLLMEngine as kind
+    return cast(EngineClass, kind)
+
+
+def capabilities_of(expert: Expert) -> Capabilities:
+    """Return what the expert's engine can do, without making it.
+
+    Raises:
+        Mistake: there is no such engine.
+    """
+    return engine_class(expert).capabilities
+
+
+def identify(expert: Expert) -> Model:
+    """Return what generates: the model's name and its revision.
+
+    The revision of a recorded expert is computed from its data, that of a scripted one from its
+    script; elsewhere it is what the roster says.
+
+    Raises:
+        Mistake: the data of a recorded expert is missing or malformed.
+    """
+    if expert.provider == "recorded":
+        from agents.recorded import recorded_file, recorded_model
+
+        model = recorded_model(expert)
+        return Model(expert.model, recorded_file(expert).revision(model))
+    if expert.provider == "scripted" and not expert.revision:
+        from agents.scripted import script_revision
+
+        return Model(expert.model, script_revision(expert))
+    return Model(expert.model, expert.revision)
+
+
+def does_network_io(expert: Expert) -> bool:
+    """Whether the expert's engine waits for a server."""
+    return expert.provider not in FREE and expert.provider not in NOT_BUILT
+
+
+def price_of(expert: Expert, usage: Usage) -> float | None:
+    """Return the list price of one attempt in US dollars, or None where it is unknown.
+
+    The roster's price counts first; without one, experts that run in this process cost nothing
+    and hosted ones what the engine's price list says.
+    """
+    price = expert.price
+    if isinstance(price, Price):
+        dollars = usage.prompt_tokens * price.prompt + usage.completion_tokens * price.completion
+        return dollars / _MILLION
+    if price == "unknown":
+        return None
+    if not does_network_io(expert):
+        return 0.0
+    from agents.litellm_engine import list_price
+
+    return list_price(expert.model, usage)

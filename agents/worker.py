@@ -1,0 +1,244 @@
+"""The worker: hosts the engines of some experts, in this process or inside a Ray actor.
+
+A plain class without any fleet in it. It makes an engine when it is first needed, loads it once,
+and is the boundary at which replies enter moot: texts are cleaned of NUL and lone surrogates, a
+missing latency is filled in, an engine that breaks its contract (an exception, a silent end, an
+index twice) becomes a provider failure of the asks it left open. Engines that wait for a server
+keep their own time limit for each ask; the worker only guards against one that hangs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from agents.engine import Attempted, Engine, Throttled
+from agents.engines import does_network_io, make_engine
+from agents.roster import Expert
+from agents.settings import suggestion
+from protocols.asks import Ask
+from protocols.canonical import clean_text
+from protocols.errors import Mistake
+from protocols.replies import Boundary, Failure, Reply, failed
+
+Results = list[tuple[int, Attempted]]
+
+_PATIENCE = 3.0
+"""How many times an expert's timeout may pass without any reply before its engine counts as
+hanging. An ask may wait one timeout for its place and one for its reply."""
+
+
+class Worker:
+    """Hosts the engines of `experts`."""
+
+    def __init__(
+        self, experts: Sequence[Expert], factory: Callable[[Expert], Engine] = make_engine
+    ) -> None:
+        self._experts = {expert.label: expert for expert in experts}
+        self._factory = factory
+        self._engines: dict[str, Engine] = {}
+        self._loaded: set[str] = set()
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._pumps: set[asyncio.Task[None]] = set()
+
+    def batch_limits(self) -> dict[str, int]:
+        """Return the most asks that each expert's engine runs at once; nothing is loaded.
+
+        Raises:
+            Mistake: an expert's engine cannot be made.
+        """
+        return {label: self._engine(label).batch_limit for label in self._experts}
+
+    async def load(self, label: str) -> None:
+        """Make an expert ready; does nothing where it is.
+
+        Raises:
+            Exception: whatever its engine raised.
+        """
+        engine = self._engine(label)
+        async with self._locks.setdefault(label, asyncio.Lock()):
+            if label not in self._loaded:
+                await engine.load()
+                self._loaded.add(label)
+
+    async def unload(self, label: str) -> None:
+        """Free what an expert's engine holds; does nothing where it is not loaded."""
+        async with self._locks.setdefault(label, asyncio.Lock()):
+            if label in self._loaded:
+                self._loaded.discard(label)
+                await self._engine(label).unload()
+
+    async def stream(self, label: str, asks: Sequence[Ask]) -> AsyncIterator[Results]:
+        """Yield what is finished, a few at a time: (index into `asks`, result).
+
+        Each index comes exactly once, whatever the engine does. The expert is loaded first where
+        it is not.
+        """
+        batch = _Batch(label, asks)
+        try:
+            await self.load(label)
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises is data
+            yield batch.close("provider", f"cannot be loaded: {_described(error)}")
+            return
+        pump = asyncio.create_task(batch.pump(self._engine(label)))
+        self._pumps.add(pump)
+        pump.add_done_callback(self._pumps.discard)
+        pump.add_done_callback(lambda _: batch.filled.set())
+        expert = self._experts[label]
+        patience = _PATIENCE * expert.timeout_s if does_network_io(expert) else None
+        try:
+            while batch.open and (batch.arrived or not pump.done()):
+                try:
+                    async with asyncio.timeout(patience):
+                        await batch.filled.wait()
+                except TimeoutError:
+                    yield batch.close("timeout", f"nothing came for {patience:g} s")
+                    return
+                results = batch.take()
+                if results:
+                    yield results
+            if batch.open:
+                yield batch.close("provider", _end(pump))
+        finally:
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Stop what runs and unload every engine. May be called twice.
+
+        Raises:
+            Exception: the first that an engine raised; the others are unloaded all the same.
+        """
+        pumps = tuple(self._pumps)
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+        ends = await asyncio.gather(
+            *(self.unload(label) for label in tuple(self._loaded)), return_exceptions=True
+        )
+        for end in ends:
+            if end is not None:
+                raise end
+
+    def _engine(self, label: str) -> Engine:
+        """Return the expert's engine, made when it is first needed."""
+        engine = self._engines.get(label)
+        if engine is None:
+            if label not in self._experts:
+                raise Mistake(
+                    f"this worker hosts no expert {label!r}; {suggestion(label, self._experts)}"
+                )
+            engine = self._engines[label] = self._factory(self._experts[label])
+        return engine
+
+
+class _Batch:
+    """What has come of one batch and what is open."""
+
+    def __init__(self, label: str, asks: Sequence[Ask]) -> None:
+        self.label = label
+        self.asks = asks
+        self.open = set(range(len(asks)))
+        self.arrived: Results = []
+        self.filled = asyncio.Event()
+        self.start = time.perf_counter()
+
+    async def pump(self, engine: Engine) -> None:
+        """Collect what the engine yields; one wake-up serves all that comes without waiting."""
+        stream = engine.stream(self.asks)
+        try:
+            async for item in stream:
+                self.arrived.append(item)
+                self.filled.set()
+        finally:
+            close = getattr(stream, "aclose", None)
+            if close is not None:
+                await close()
+
+    def take(self) -> Results:
+        """Return what arrived since the last call, tidied, without repeated indices."""
+        self.filled.clear()
+        arrived, self.arrived = self.arrived, []
+        seconds = time.perf_counter() - self.start
+        results: Results = []
+        for index, result in arrived:
+            if index in self.open:
+                self.open.discard(index)
+                results.append((index, tidied(result, seconds)))
+        return results
+
+    def close(self, boundary: Boundary, message: str) -> Results:
+        """Return a failure for every ask that is open."""
+        seconds = time.perf_counter() - self.start
+        indices, self.open = sorted(self.open), set()
+        reply = failed(boundary, clean_text(f"{self.label}: {message}")[0], latency_s=seconds)
+        return [(index, reply) for index in indices]
+
+
+def tidied(result: object, seconds: float) -> Attempted:
+    """Return an engine's result as moot takes it in.
+
+    Texts are cleaned (a reply says so in `repaired`), a missing latency becomes `seconds`, and
+    what is no result at all is a failure.
+    """
+    if isinstance(result, Throttled):
+        return Throttled(max(0.0, result.wait_s), clean_text(result.message)[0])
+    if not isinstance(result, Reply) or not isinstance(result.text, str):
+        kind = type(result).__name__
+        return failed("provider", f"the engine gave a {kind} that is no reply", latency_s=seconds)
+    if result.distribution is not None and not all(map(math.isfinite, result.distribution)):
+        return failed("malformed", "the distribution is not made of numbers", latency_s=seconds)
+    text, repaired = clean_text(result.text)
+    failure = result.failure
+    if failure is not None:
+        failure = Failure(failure.boundary, clean_text(failure.message)[0], failure.cause)
+    served = result.model_served
+    return Reply(
+        text,
+        failure,
+        result.distribution,
+        result.distribution_source,
+        result.usage,
+        result.finish,
+        result.repaired or repaired,
+        result.place,
+        result.latency_s if result.latency_s > 0.0 else seconds,
+        None if served is None else clean_text(served)[0],
+    )
+
+
+def _end(pump: asyncio.Task[None]) -> str:
+    """Say why an engine ended with asks open."""
+    if pump.cancelled():
+        return "the engine was stopped"
+    error = pump.exception()
+    return "the engine ended without a reply" if error is None else _described(error)
+
+
+def _described(error: BaseException) -> str:
+    """Return an exception in one line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, Mistake) else f"{type(error).__name__}: {text}"[:500]
+
+
+def check_own_package() -> None:
+    """Check that the rooms beside this module are moot's and stand together.
+
+    The import name ``agents`` is also that of another vendor's SDK, and a folder called
+    ``agents`` or ``protocols`` in the working directory hides an installed one.
+
+    Raises:
+        Mistake: another package of that name was imported.
+    """
+    home = Path(__file__).resolve().parent.parent
+    for room in ("agents", "protocols"):
+        origin = getattr(import_module(room), "__file__", None)
+        if origin is None or Path(origin).resolve().parent.parent != home:
+            raise Mistake(
+                f"the package {room!r} was imported from {origin or 'nowhere'}, not from moot in "
+                f"{home}; run from another directory or uninstall the package of the same name"
+            )

@@ -1,0 +1,180 @@
+"""Forks: branches of recorded sessions, of which only the later turns are paid.
+
+The first turns of a branch are fed from its parent's tape by position; then another judge, expert
+or parameter answers. *Re-judging* is a fork at the first turn that asks the judge. Repeating
+failed sessions is a fork in the same run: its tape is the parent's up to the first turn that
+holds a provider failure or a timeout, less the replies that failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.live import first_failed_turn
+from orchestrator.provenance import code_revision, package_versions
+from orchestrator.rebuild import Rebuilder
+from orchestrator.run import Prepared, new_session
+from orchestrator.spec import Difference, Entry, Wanted
+from protocols.canonical import canonical_json, sha256_hex
+from protocols.cast import Cast, Member
+from protocols.contract import Protocol, session_key
+from protocols.errors import Mistake
+from protocols.registry import make_protocol
+
+if TYPE_CHECKING:
+    from orchestrator.store import NewSession, RunRow, SessionRow, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How branches differ from their parents."""
+
+    members: Mapping[str, tuple[Member, ...]]
+    """Roles that are cast anew."""
+    parameters: Mapping[str, object]
+    """Parameters of the protocol that are set anew."""
+
+    def cast(self, cast: Cast) -> Cast:
+        """Return `cast` with the changed roles."""
+        changed = {role: m for role, m in self.members.items() if role in cast.members}
+        return Cast(members={**cast.members, **changed}, readers=cast.readers, assets=cast.assets)
+
+    def protocol(self, protocol: Protocol) -> Protocol:
+        """Return `protocol` with the changed parameters."""
+        return make_protocol(protocol.kind, {**protocol.parameters(), **self.parameters})
+
+
+def first_turn_of(store: Store, session_ids: Sequence[int], role: str) -> dict[int, int]:
+    """Return the first turn in which each session asks `role`; others are absent."""
+    turns: dict[int, int] = {}
+    for row in store.ask_rows(session_ids):
+        if row["role"] == role:
+            session = int(row["session"])
+            turns[session] = min(turns.get(session, row["turn"]), row["turn"])
+    return turns
+
+
+def fork_run(
+    store: Store,
+    parent: RunRow,
+    name: str,
+    changes: Changes,
+    *,
+    turn: int | None = None,
+    config: Mapping[str, Any],
+) -> Prepared:
+    """Create a run whose sessions branch off those of another; ``execute`` then runs it.
+
+    The same call again goes on with a fork that was stopped.
+
+    Args:
+        store: an open store.
+        parent: the run to branch from; its finished sessions are taken.
+        name: the new run's name.
+        changes: what the branches do otherwise.
+        turn: how many turns are inherited; by default all before the first ask of a changed role.
+        config: the resolved configuration of the new run.
+
+    Raises:
+        Mistake: the name is taken, or no session of the parent can be branched.
+    """
+    from orchestrator.store import NewRun
+
+    config_json = canonical_json(dict(config))
+    config_hash = sha256_hex(config_json)
+    taken = next((run for run in store.runs() if run.name == name), None)
+    if taken is not None:
+        if taken.parent != parent.id or taken.config_hash != config_hash:
+            raise Mistake(f"there is another run called {name!r}; give the fork a --name")
+        return _go_on(store, taken)
+    rows = store.sessions(parent.id, statuses=("finished",))
+    turns = _fork_turns(store, rows, changes, turn)
+    chosen = [row for row in rows if row.id in turns]
+    if not chosen:
+        asked = f" that asks {' or '.join(sorted(changes.members))}" if changes.members else ""
+        raise Mistake(f"run {parent.name!r} has no finished session{asked} to branch off")
+    rebuilder = Rebuilder(store)
+    rebuilder.preload(chosen)
+    new: list[NewSession] = [
+        replace(
+            new_session(_branch(row, rebuilder, changes), ordinal),
+            parent=row.id,
+            fork_turn=turns[row.id],
+        )
+        for ordinal, row in enumerate(chosen)
+    ]
+    run_id = store.create_run(
+        NewRun(
+            name=name,
+            config_json=config_json,
+            config_hash=config_hash,
+            code_revision=code_revision(),
+            packages=package_versions(),
+            parent=parent.id,
+            answer_key_json=parent.answer_key_json,
+        )
+    )
+    store.add_sessions(run_id, new)
+    return Prepared(run_id, name, False, Difference((), (), (), (), ()), len(new), 0)
+
+
+def _go_on(store: Store, run: RunRow) -> Prepared:
+    """Return a fork that was made before, ready to go on."""
+    rows = store.sessions(run.id)
+    done = sum(row.outcome_json is not None for row in rows)
+    kept = tuple(row.id for row in rows)
+    return Prepared(run.id, run.name, True, Difference(kept, (), (), (), ()), len(rows), done)
+
+
+def retry_failed(store: Store, run_id: int) -> int:
+    """Fork the sessions of a run that hold provider failures or timeouts; `execute` runs them.
+
+    The branch takes its parent's place in the run and inherits all that did not fail, up to the
+    first turn that holds a failure.
+
+    Returns:
+        How many sessions are repeated.
+    """
+    rows = store.sessions(run_id, statuses=("finished",))
+    rebuilder = Rebuilder(store)
+    first = 1 + max((row.ordinal for row in store.sessions(run_id)), default=-1)
+    again: list[NewSession] = []
+    parents: list[int] = []
+    for row, loaded in zip(rows, store.tapes([row.id for row in rows]), strict=True):
+        turn = first_failed_turn(loaded.tape)
+        if turn is None:
+            continue
+        wanted = _branch(row, rebuilder, Changes({}, {}))
+        key = sha256_hex(canonical_json(["retry", row.id, row.key]))
+        session = new_session(replace(wanted, key=key), first + len(again))
+        again.append(replace(session, parent=row.id, fork_turn=turn))
+        parents.append(row.id)
+    store.add_sessions(run_id, again)
+    store.set_session_status(parents, "superseded")
+    return len(again)
+
+
+def _fork_turns(
+    store: Store, rows: Sequence[SessionRow], changes: Changes, turn: int | None
+) -> dict[int, int]:
+    """Return how many turns each branch inherits; sessions without a branch are absent."""
+    ids = [row.id for row in rows]
+    if turn is not None:
+        return {row.id: turn for row in rows}
+    if not changes.members:  # a changed parameter may change the first ask already
+        return {row.id: 0 for row in rows}
+    turns: dict[int, int] = {}
+    for role in sorted(changes.members):
+        for session, first in first_turn_of(store, ids, role).items():
+            turns[session] = min(turns.get(session, first), first)
+    return turns
+
+
+def _branch(row: SessionRow, rebuilder: Rebuilder, changes: Changes) -> Wanted:
+    protocol = changes.protocol(rebuilder.protocol(row))
+    question = rebuilder.question(row)
+    cast = changes.cast(rebuilder.cast(row))
+    key = session_key(protocol.digest(), question, cast, seed=row.seed, repeat=row.repeat)
+    return Wanted(key, Entry(row.entry, protocol, cast), question, row.seed, row.repeat)

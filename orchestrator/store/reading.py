@@ -1,0 +1,129 @@
+"""Reading transcripts back: tapes for replay and resume, and checks of what is stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, func, not_, select
+from sqlalchemy.sql import exists
+
+from orchestrator.store.bulk import in_chunks
+from orchestrator.store.encoding import SEEN_COLUMNS, read_reply
+from orchestrator.store.parts import part_digest
+from orchestrator.store.rows import LoadedTape
+from orchestrator.store.tables import ASK, PART, REPLY, SESSION
+from protocols.messages import Place
+from protocols.tape import Recorded
+
+SESSIONS_AT_ONCE = 200
+
+SAME_SLOT = and_(
+    REPLY.c.session == ASK.c.session, REPLY.c.turn == ASK.c.turn, REPLY.c.slot == ASK.c.slot
+)
+_TAPE = (
+    select(
+        *(ASK.c.session, ASK.c.turn, ASK.c.slot, ASK.c.key, ASK.c.inherited, REPLY.c.digest),
+        *[REPLY.c[name] for name in SEEN_COLUMNS],
+        *(REPLY.c.latency_s, REPLY.c.model_served),
+    )
+    .outerjoin_from(ASK, REPLY, and_(SAME_SLOT, REPLY.c.accepted))
+    .order_by(ASK.c.session, ASK.c.turn, ASK.c.slot)
+)
+
+
+def read_tapes(engine: Engine, session_ids: Sequence[int], *, verify: bool) -> Iterator[LoadedTape]:
+    """Yield the tape of each session in the order given; reads ahead a few hundred sessions."""
+    for chunk in in_chunks(session_ids, SESSIONS_AT_ONCE):
+        rows: dict[int, list[Any]] = {}
+        with engine.connect() as connection:
+            for row in connection.execute(_TAPE.where(ASK.c.session.in_(chunk))):
+                rows.setdefault(row[0], []).append(row)
+        for session in chunk:
+            yield _tape(session, rows.get(session, []), verify=verify)
+
+
+def _tape(session: int, rows: list[Any], *, verify: bool) -> LoadedTape:
+    tape: dict[Place, Recorded] = {}
+    inherited: dict[Place, str] = {}
+    tampered: list[Place] = []
+    for row in rows:
+        _, turn, slot, key, parent_key, digest = row[:6]
+        place = Place(turn, slot)
+        if parent_key is not None:
+            inherited[place] = parent_key
+        if digest is None:
+            continue
+        reply = read_reply(row[6:], place)
+        tape[place] = Recorded(key, reply)
+        if verify and reply.digest != bytes(digest):
+            tampered.append(place)
+    return LoadedTape(session, tape, inherited, tuple(tampered))
+
+
+def count_attempts(
+    connection: Connection, session_ids: Sequence[int]
+) -> dict[tuple[int, int, int], int]:
+    """Return one more than the highest attempt of asks without an accepted reply.
+
+    Returns:
+        By (session, turn, slot); asks without attempts are left out.
+    """
+    accepted = REPLY.alias("accepted")
+    answered = exists().where(
+        accepted.c.session == REPLY.c.session,
+        accepted.c.turn == REPLY.c.turn,
+        accepted.c.slot == REPLY.c.slot,
+        accepted.c.accepted,
+    )
+    slot = (REPLY.c.session, REPLY.c.turn, REPLY.c.slot)
+    counts: dict[tuple[int, int, int], int] = {}
+    for chunk in in_chunks(session_ids):
+        query = (
+            select(*slot, func.max(REPLY.c.attempt) + 1)
+            .where(REPLY.c.session.in_(chunk), not_(answered))
+            .group_by(*slot)
+        )
+        counts.update(((row[0], row[1], row[2]), row[3]) for row in connection.execute(query))
+    return counts
+
+
+def find_damaged(connection: Connection, run_id: int) -> list[tuple[int, int, int]]:
+    """Return (session, turn, slot) of the run's asks that hold a part which is gone or changed.
+
+    A part is changed when its hash no longer fits its kind and body.
+    """
+    of_run = (
+        select(ASK.c.session, ASK.c.turn, ASK.c.slot, ASK.c.messages)
+        .join_from(ASK, SESSION, SESSION.c.id == ASK.c.session)
+        .where(SESSION.c.run == run_id)
+        .execution_options(yield_per=1_000)
+    )
+    used: set[int] = set()
+    for row in connection.execute(of_run):
+        used.update(part_ids(row.messages))
+    damaged = used - _sound(connection, used)
+    if not damaged:
+        return []
+    return sorted(
+        (row.session, row.turn, row.slot)
+        for row in connection.execute(of_run)
+        if not damaged.isdisjoint(part_ids(row.messages))
+    )
+
+
+def part_ids(messages_json: str) -> Iterator[int]:
+    """Yield the ids of the parts of an ask."""
+    for _, pieces in json.loads(messages_json):
+        for piece in pieces:
+            yield piece[1]
+
+
+def _sound(connection: Connection, ids: set[int]) -> set[int]:
+    sound: set[int] = set()
+    for chunk in in_chunks(sorted(ids)):
+        for row in connection.execute(select(PART).where(PART.c.id.in_(chunk))):
+            if part_digest(row.kind, row.body) == bytes(row.hash):
+                sound.add(row.id)
+    return sound

@@ -1,0 +1,251 @@
+"""The store: everything that a run keeps, in SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine
+
+from orchestrator.store import connect, migrate, reading, runs, views
+from orchestrator.store.address import Address, parse_address
+from orchestrator.store.connect import Durability
+from orchestrator.store.errors import StoreMistake, told
+from orchestrator.store.locks import lock_file, lock_postgres, locked
+from orchestrator.store.rows import (
+    LoadedTape,
+    NewRun,
+    NewSession,
+    RunRow,
+    RunStatus,
+    SessionRow,
+    Totals,
+)
+from orchestrator.store.writer import StoreJournal
+
+
+class Store:
+    """Runs, sessions and transcripts. Opened by :meth:`open` or :meth:`read`; a context manager.
+
+    Every method may raise :class:`~orchestrator.store.errors.StoreFailed` when the database does.
+    Transcripts are written through :meth:`journal` only.
+    """
+
+    def __init__(self, engine: Engine, address: Address, *, writable: bool) -> None:
+        self._engine = engine
+        self._address = address
+        self._writable = writable
+
+    @classmethod
+    def open(cls, url: str, *, create: bool = True, durability: Durability = "process") -> Self:
+        """Open a store for writing; create it and bring it to the newest format if need be.
+
+        Args:
+            url: ``demo.db``, ``sqlite:///demo.db`` or ``postgresql://user@host/database``.
+            create: whether a missing SQLite file is made (readable for its owner only).
+            durability: what a durable record survives: the death of the ``process``, or the loss
+                of ``power``.
+
+        Raises:
+            StoreMistake: it cannot be reached or written, is no store, or a newer moot wrote it.
+        """
+        address = parse_address(url)
+        engine = connect.writing_engine(address, create=create, durability=durability)
+        _or_dispose(engine, migrate.upgrade, address.shown)
+        return cls(engine, address, writable=True)
+
+    @classmethod
+    def read(cls, url: str) -> Self:
+        """Open a store for reading; never writes, and works on a read-only file.
+
+        Raises:
+            StoreMistake: it is missing, is no store, or was written by another version of moot.
+        """
+        address = parse_address(url)
+        engine = connect.reading_engine(address)
+        _or_dispose(engine, migrate.check, address.shown)
+        return cls(engine, address, writable=False)
+
+    @property
+    def shown(self) -> str:
+        """The address for people, without a password."""
+        return self._address.shown
+
+    def close(self) -> None:
+        """Close all connections but those of journals."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def create_run(self, run: NewRun) -> int:
+        """Store a new run, with status ``running``, and return its id.
+
+        Raises:
+            StoreMistake: there is a run of that name.
+        """
+        with self._writing() as connection:
+            return runs.insert_run(connection, run)
+
+    def update_run(
+        self,
+        run_id: int,
+        *,
+        status: RunStatus | None = None,
+        config_json: str | None = None,
+        config_hash: str | None = None,
+        answer_key_json: str | None = None,
+        finished: bool = False,
+    ) -> None:
+        """Change what is given of a run; `finished` notes the present time."""
+        given = {"status": status, "config": config_json, "config_hash": config_hash}
+        changes = {name: str(value) for name, value in given.items() if value is not None}
+        with self._writing() as connection:
+            runs.change_run(
+                connection, run_id, changes, answer_key_json=answer_key_json, finished=finished
+            )
+
+    def find_run(self, name_or_id: str) -> RunRow | None:
+        """Return the run of that name, else of that id, else the only one whose name begins so.
+
+        Raises:
+            StoreMistake: several names begin so.
+        """
+        with self._reading() as connection:
+            return runs.search_run(connection, name_or_id)
+
+    def runs(self) -> list[RunRow]:
+        """Return all runs, oldest first."""
+        with self._reading() as connection:
+            return runs.read_runs(connection)
+
+    def add_sessions(self, run_id: int, sessions: Sequence[NewSession]) -> list[int]:
+        """Add pending sessions to a run and return their ids in order; all of them or none.
+
+        Raises:
+            StoreMistake: the run has a session of the same entry and key that is no branch.
+        """
+        with self._writing() as connection:
+            return runs.insert_sessions(connection, run_id, sessions)
+
+    def sessions(self, run_id: int, *, statuses: Collection[str] | None = None) -> list[SessionRow]:
+        """Return the sessions of a run by ordinal; only those in `statuses` where given."""
+        with self._reading() as connection:
+            return runs.read_sessions(connection, run_id, statuses)
+
+    def session(self, session_id: int) -> SessionRow | None:
+        """Return one session."""
+        with self._reading() as connection:
+            return runs.read_session(connection, session_id)
+
+    def set_session_status(self, ids: Collection[int], status: str) -> None:
+        """Set the status of sessions, leaving their outcomes as they are."""
+        with self._writing() as connection:
+            runs.mark_sessions(connection, ids, status)
+
+    def documents(self, part_ids: Collection[int]) -> dict[int, str]:
+        """Return the text of stored documents by id."""
+        with self._reading() as connection:
+            return runs.read_documents(connection, part_ids)
+
+    def tapes(self, session_ids: Sequence[int], *, verify: bool = False) -> Iterator[LoadedTape]:
+        """Yield what is recorded of each session, in the order given, also where that is nothing.
+
+        Args:
+            session_ids: sessions; any number of them, a few hundred are read at once.
+            verify: recompute the digest of every reply and list those that do not fit.
+        """
+        with told(self.shown, "read"):
+            yield from reading.read_tapes(self._engine, session_ids, verify=verify)
+
+    def attempts(self, session_ids: Sequence[int]) -> dict[tuple[int, int, int], int]:
+        """Return how many attempts were made at asks that have no accepted reply yet.
+
+        Returns:
+            By (session, turn, slot), the number of the next attempt; asks without attempts are
+            left out.
+        """
+        with self._reading() as connection:
+            return reading.count_attempts(connection, session_ids)
+
+    def check_parts(self, run_id: int) -> list[tuple[int, int, int]]:
+        """Return (session, turn, slot) of the asks that hold a part which is gone or changed."""
+        with self._reading() as connection:
+            return reading.find_damaged(connection, run_id)
+
+    def ask_rows(self, session_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Yield every ask as a dictionary: the columns of ``ask``, with what is JSON read.
+
+        ``messages`` is a list of {speaker, parts: [{name, text, kind, origin}]}, where `origin`
+        is the [turn, slot] of the reply that the part quotes, or None.
+        """
+        with told(self.shown, "read"):
+            yield from views.view_asks(self._engine, session_ids)
+
+    def reply_rows(self, session_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Yield every attempt as a dictionary: the columns of ``reply``, the digest in hex."""
+        with told(self.shown, "read"):
+            yield from views.view_replies(self._engine, session_ids)
+
+    def totals(self, run_id: int, *, statuses: Collection[str] | None = None) -> dict[str, Totals]:
+        """Return what each entry of a run took, all attempts counted, in the entries' order.
+
+        Args:
+            run_id: the run.
+            statuses: count only sessions in these states; all by default.
+        """
+        with self._reading() as connection:
+            return views.sum_totals(connection, run_id, statuses)
+
+    def journal(self, run_id: int, *, shard: int = 0) -> StoreJournal:
+        """Return the journal of a shard of a run, holding the shard's lock until it is closed.
+
+        Raises:
+            StoreMistake: another process, or another journal, works on the shard.
+        """
+        with ExitStack() as stack, told(self.shown, "locked"):
+            connection = stack.enter_context(self._writer().connect())
+            connection.detach()  # closing it must end the connection, and so its lock
+            if self._address.path is None:
+                taken = lock_postgres(connection, run_id, shard)
+            else:
+                lock = lock_file(self._address.path, run_id, shard)
+                taken = lock.acquire()
+                stack.callback(lock.release)
+            if not taken:
+                raise locked(self.shown, run_id, shard)
+            return StoreJournal(connection, self.shown, stack.pop_all().close)
+
+    def _writer(self) -> Engine:
+        if not self._writable:
+            raise StoreMistake(f"the store {self.shown} was opened for reading only")
+        return self._engine.execution_options(writes=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with told(self.shown, "written"), self._writer().begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with told(self.shown, "read"), self._engine.connect() as connection:
+            yield connection
+
+
+def _or_dispose(engine: Engine, check: Callable[[Engine, str], None], shown: str) -> None:
+    """Check a store that was just connected to; close the connections where that fails."""
+    try:
+        check(engine, shown)
+    except BaseException:
+        engine.dispose()
+        raise

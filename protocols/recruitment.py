@@ -1,0 +1,284 @@
+"""Recruitment by skill: who is asked a question, and why (Symbolic-MoE, arXiv 2503.05641).
+
+Theory. Three pure steps, each from one value to the next::
+
+    match_skills, score     skills and a profile  ->  Scores (a weight for each expert)
+    select                  Scores and chance     ->  Selection (draws for each expert)
+    plan                    Selection             ->  Recruitment (one ask for each distinct expert)
+
+A Selection is a value of its own because a step over many questions belongs between `select` and
+`plan`: the source redraws experts that are hardly ever recruited. Such a step takes selections and
+returns selections; nothing else changes.
+
+Departures from the source. Experts drawn twice for one question are one ask of weight 2. A skill
+of the question that shares no character trigram with any known skill matches none (the source
+embeds skills and always finds a nearest). Where all competencies are zero they count as equal, and
+so do the candidates where all their weights are zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from protocols.chance import Rng
+from protocols.profile import SkillProfile
+
+if TYPE_CHECKING:
+    from networkx import DiGraph
+
+Variant = Literal["source", "softmax"]
+Similarity = Callable[[str, str], float]
+
+
+class SkillMatch(NamedTuple):
+    """A skill of the question and the known skill it stands for."""
+
+    skill: str
+    known: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What each expert of the pool is worth on a question; every tuple is in pool order."""
+
+    experts: tuple[str, ...]
+    """The pool, in slot order."""
+    suitability: tuple[float, ...]
+    """S: the sum of the expert's scores over the question's skills, shifted where none is > 0."""
+    competency: tuple[float, ...]
+    """G: the expert's share of the pool's competency, sharpened by the temperature; sums to 1."""
+    weights: tuple[float, ...]
+    """w: S times G of the experts with S > 0, or its softmax; 0 for the others."""
+
+    @property
+    def odds(self) -> tuple[float, ...]:
+        """The chance of each expert in one draw: the weights, summing to 1."""
+        total = math.fsum(self.weights)
+        return tuple(weight / total for weight in self.weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """How often each expert of the pool was drawn for one question."""
+
+    scores: Scores
+    draws: tuple[int, ...]
+    """In pool order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recruit:
+    """One expert of a team."""
+
+    expert: str
+    """The label in the roster."""
+    index: int
+    """Its place in the pool, from 0."""
+    draws: int
+    """How often it was drawn."""
+    weight: float
+    """Its skill weight w."""
+    odds: float
+    """Its chance in one draw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recruitment:
+    """The team for one question."""
+
+    matches: tuple[SkillMatch, ...]
+    """The question's skills and the known skills they were read as."""
+    team: tuple[Recruit, ...]
+    """The distinct experts, in pool order."""
+    scores: Scores
+    """What the draw stood on."""
+
+
+@lru_cache(maxsize=8192)
+def _trigrams(skill: str) -> dict[str, int]:
+    """Count the character trigrams of a skill's words, each word padded with a blank."""
+    words = "".join(c if c.isalnum() else " " for c in skill.casefold()).split()
+    return Counter(f" {word} "[i : i + 3] for word in words for i in range(len(word)))
+
+
+def trigram_similarity(one: str, other: str) -> float:
+    """Return the cosine of two skills' character trigram counts, in [0, 1]."""
+    a, b = _trigrams(one), _trigrams(other)
+    shared = sum(count * b[gram] for gram, count in a.items() if gram in b)
+    if not shared:
+        return 0.0
+    squares = sum(count * count for count in a.values()) * sum(
+        count * count for count in b.values()
+    )
+    return shared / math.sqrt(squares)
+
+
+def match_skills(
+    skills: Sequence[str], known: Sequence[str], similarity: Similarity = trigram_similarity
+) -> tuple[SkillMatch, ...]:
+    """Return, for each skill, the known one it stands for: itself, else the most similar.
+
+    Equally similar ones go by name. A skill that is similar to no known one is left out. Two
+    skills may stand for the same known one; each then counts.
+    """
+    matches = [_match(skill, tuple(sorted(known)), similarity) for skill in sorted(set(skills))]
+    return tuple(match for match in matches if match is not None)
+
+
+@lru_cache(maxsize=8192)
+def _match(skill: str, known: tuple[str, ...], similarity: Similarity) -> SkillMatch | None:
+    if skill in known:
+        return SkillMatch(skill, skill)
+    found = [(-similarity(skill, other), other) for other in known]
+    near = [item for item in found if item[0] < 0.0]
+    return SkillMatch(skill, min(near)[1]) if near else None
+
+
+def score(
+    profile: SkillProfile,
+    skills: Sequence[str],
+    experts: Sequence[str],
+    *,
+    temperature: float = 0.5,
+    variant: Variant = "source",
+) -> Scores:
+    """Weigh each expert of a pool for a question with the given known skills.
+
+    S(m) is the sum of m's scores over `skills`; experts with S > 0 are candidates, and where there
+    is none, S becomes S - min S + 1 and all are. g(m) is the sum of all of m's scores; where one
+    is negative, g becomes g - min g + 1; G(m) = g(m)**(1/T) / sum over the pool. The weight is
+    S * G (variant ``source``), or softmax of S * G / T over the candidates (``softmax``).
+    An empty profile gives equal weights.
+
+    Args:
+        profile: the measured skills.
+        skills: known skills, one for each skill of the question; a repeated one counts again.
+        experts: the pool, in slot order; not empty.
+        temperature: T; lower prefers the globally best experts more.
+        variant: how weights follow from S * G.
+    """
+    raw = [math.fsum(profile.skill(expert, skill) for skill in skills) for expert in experts]
+    suitability = raw if max(raw) > 0.0 else _shifted(raw)
+    gains = [profile.competency(expert) for expert in experts]
+    competency = _shares(_shifted(gains) if min(gains) < 0.0 else gains, 1.0 / temperature)
+    candidates = [i for i, value in enumerate(suitability) if value > 0.0]
+    products = {i: suitability[i] * competency[i] for i in candidates}
+    if variant == "softmax":
+        top = max(products.values())
+        products = {i: math.exp((value - top) / temperature) for i, value in products.items()}
+    elif not any(products.values()):
+        products = dict.fromkeys(candidates, 1.0)
+    return Scores(
+        experts=tuple(experts),
+        suitability=tuple(suitability),
+        competency=competency,
+        weights=tuple(_rounded(products.get(i, 0.0)) for i in range(len(experts))),
+    )
+
+
+def _shifted(values: Sequence[float]) -> list[float]:
+    """Return values - min + 1, so that the least is 1."""
+    least = min(values)
+    return [value - least + 1.0 for value in values]
+
+
+def _shares(values: Sequence[float], power: float) -> tuple[float, ...]:
+    """Return values**power divided by their sum; equal shares where all values are zero."""
+    top = max(values)
+    if top <= 0.0:
+        return tuple(1.0 / len(values) for _ in values)
+    powers = [(value / top) ** power for value in values]  # scaled, so that nothing overflows
+    total = math.fsum(powers)
+    return tuple(value / total for value in powers)
+
+
+def _rounded(value: float) -> float:
+    """Return 12 significant digits: the last ones of exp and pow differ between machines."""
+    return float(f"{value:.12g}")
+
+
+def draw(
+    weights: Sequence[float], k: int, rng: Rng, *, replacement: bool = True
+) -> tuple[int, ...]:
+    """Return how often each place is drawn.
+
+    With replacement: k draws with chances proportional to the weights. Without: the k largest
+    weights once each, equal ones in their order, nothing left to chance; fewer than k where fewer
+    weights are positive.
+    """
+    counts = [0] * len(weights)
+    if replacement:
+        for _ in range(k):
+            counts[rng.weighted(weights)] += 1
+        return tuple(counts)
+    order = sorted(range(len(weights)), key=lambda i: (-weights[i], i))
+    for i in order[:k]:
+        counts[i] = int(weights[i] > 0.0)
+    return tuple(counts)
+
+
+def select(scores: Scores, k: int, rng: Rng, *, replacement: bool = True) -> Selection:
+    """Draw k experts of a pool; see :func:`draw`."""
+    return Selection(scores, draw(scores.weights, k, rng, replacement=replacement))
+
+
+def plan(selection: Selection, matches: Sequence[SkillMatch] = ()) -> Recruitment:
+    """Return the team: one recruit for each distinct expert, in pool order."""
+    scores = selection.scores
+    odds = scores.odds
+    team = tuple(
+        Recruit(scores.experts[i], i, draws, scores.weights[i], _rounded(odds[i]))
+        for i, draws in enumerate(selection.draws)
+        if draws
+    )
+    return Recruitment(tuple(matches), team, scores)
+
+
+def recruitment_graph(
+    question: str,
+    recruitment: Recruitment,
+    profile: SkillProfile,
+    *,
+    aggregator: str,
+    vote_weights: Sequence[float],
+) -> DiGraph[str]:
+    """Return the graph question -> skill -> expert -> aggregator of one recruitment.
+
+    Nodes are named ``kind:label`` and carry both. Weights: 1 for each skill of the question that
+    reads as the known one; the expert's score in the skill; the expert's weight in the
+    aggregation. A team recruited without any known skill hangs on the question by its odds.
+
+    Args:
+        question: the question's id.
+        recruitment: the team.
+        profile: where the skill scores come from.
+        aggregator: what joins the answers: a rule's name or an expert's label.
+        vote_weights: weight of each team member in the aggregation, in the team's order.
+    """
+    from networkx import DiGraph
+
+    graph = DiGraph()
+
+    def node(kind: str, label: str) -> str:
+        name = f"{kind}:{label}"
+        graph.add_node(name, kind=kind, label=label)
+        return name
+
+    source, sink = node("question", question), node("aggregator", aggregator)
+    read_as = Counter(match.known for match in recruitment.matches)
+    for skill, times in sorted(read_as.items()):
+        asked_as = [match.skill for match in recruitment.matches if match.known == skill]
+        graph.add_edge(source, node("skill", skill), weight=times, asked_as=asked_as)
+    for recruit, vote_weight in zip(recruitment.team, vote_weights, strict=True):
+        expert = node("expert", recruit.expert)
+        for skill in sorted(read_as):
+            graph.add_edge(f"skill:{skill}", expert, weight=profile.skill(recruit.expert, skill))
+        if not read_as:
+            graph.add_edge(source, expert, weight=recruit.odds)
+        graph.add_edge(expert, sink, weight=vote_weight)
+    return graph

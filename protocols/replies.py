@@ -1,0 +1,139 @@
+"""Replies: what came back for an ask. Failure is data.
+
+Only what an expert did enters a session: content, or a :class:`Failure`. Throttling, a lost
+worker or a stopped budget are attempts that are never accepted; a session never sees them.
+A reply's digest covers all that a session may read of it; ``latency_s`` and ``model_served`` are
+recorded beside it and no protocol may read them (``tests/test_layering.py`` holds this).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from protocols.canonical import canonical_json, sha256
+from protocols.messages import Place
+
+Boundary = Literal["refused", "overlong", "malformed", "provider", "timeout"]
+BOUNDARIES: tuple[Boundary, ...] = ("refused", "overlong", "malformed", "provider", "timeout")
+MISSING_BOUNDARIES: tuple[Boundary, ...] = ("provider", "timeout")
+
+PERMANENT_CAUSES = frozenset(
+    {"not_recorded", "authentication", "not_found", "context", "load_failed"}
+)
+"""Causes that another attempt cannot cure."""
+
+DistributionSource = Literal["logprobs", "samples", "stated", "exact"]
+Finish = Literal["stop", "length", "content_filter", "failure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An expert did not deliver; attributed once, to the boundary it crossed."""
+
+    boundary: Boundary
+    """refused, overlong, malformed (the expert's own doing), provider, timeout (missing data)."""
+    message: str
+    """What happened, for people."""
+    cause: str = ""
+    """The finer cause, where one is known: ``not_recorded``, ``authentication``, ``context``,
+    ``unavailable``... Attempts at what cannot change are not repeated (PERMANENT_CAUSES)."""
+
+    @property
+    def missing(self) -> bool:
+        """Whether the data is missing rather than wrong (provider and timeout)."""
+        return self.boundary in MISSING_BOUNDARIES
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one attempt. Engines without a tokenizer count words and say so in their docs."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back for one ask."""
+
+    text: str = ""
+    """The content; empty where the ask failed."""
+    failure: Failure | None = None
+    """Why there is no content."""
+    distribution: tuple[float, ...] | None = None
+    """Probabilities over the ask's options, in their order, summing to 1."""
+    distribution_source: DistributionSource | None = None
+    """Where the distribution comes from; different sources are not comparable."""
+    usage: Usage = Usage()
+    """Tokens."""
+    finish: Finish = "stop"
+    """Why generation ended."""
+    repaired: bool = False
+    """NUL or lone surrogates were replaced by U+FFFD."""
+    place: Place | None = None
+    """Turn and slot of the ask; set when the reply is recorded."""
+    latency_s: float = 0.0
+    """Seconds from dispatch to reply. Recorded, never read by a protocol."""
+    model_served: str | None = None
+    """The model that the provider says served it. Recorded, never read by a protocol."""
+    _digest: bytes | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is a failure instead of content."""
+        return self.failure is not None
+
+    def seen_json(self) -> dict[str, Any]:
+        """Return all that a session may read, as a JSON object."""
+        failure = self.failure
+        usage = self.usage
+        return {
+            "text": self.text,
+            "failure": None
+            if failure is None
+            else [failure.boundary, failure.cause, failure.message],
+            "distribution": None if self.distribution is None else list(self.distribution),
+            "distribution_source": self.distribution_source,
+            "usage": [
+                usage.prompt_tokens,
+                usage.completion_tokens,
+                usage.reasoning_tokens,
+                usage.cached_tokens,
+            ],
+            "finish": self.finish,
+            "repaired": self.repaired,
+        }
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 (32 bytes) over all that a session may read of the reply."""
+        if self._digest is None:
+            object.__setattr__(self, "_digest", sha256(canonical_json(self.seen_json())))
+        digest = self._digest
+        assert digest is not None
+        return digest
+
+    def at(self, place: Place) -> Reply:
+        """Return this reply at a place in its session."""
+        if self.place == place:
+            return self
+        return Reply(
+            self.text,
+            self.failure,
+            self.distribution,
+            self.distribution_source,
+            self.usage,
+            self.finish,
+            self.repaired,
+            place,
+            self.latency_s,
+            self.model_served,
+        )
+
+
+def failed(boundary: Boundary, message: str, *, cause: str = "", latency_s: float = 0.0) -> Reply:
+    """Return a reply that holds a failure."""
+    return Reply(failure=Failure(boundary, message, cause), finish="failure", latency_s=latency_s)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import pytest
+
+from protocols.direct_answer import DirectAnswer
+from protocols.errors import Mistake
+from protocols.messages import find_part
+from protocols.replies import Reply, failed
+from tests.protocols.examples import CHOICE, NUMBER, PAIR, TEXT, cast_of
+from tests.protocols.harness import in_turn, play
+
+CAST = cast_of(judge=("ada",))
+READER = cast_of(readers=("judge",), judge=("ada",))
+BOTH = DirectAnswer(orders=2)
+
+
+def test_one_ask_with_the_options():
+    played = play(DirectAnswer(), CHOICE, CAST, in_turn("B"))
+    ((ask,),) = played.asks_by_turn
+    assert ask.options == ("A", "B", "C", "D")
+    assert [part.name for part in ask.messages[1].parts] == ["question", "options", "task"]
+    outcome = played.outcome
+    assert (outcome.status, outcome.answer, outcome.answered_by) == ("answered", "B", "ada")
+    assert (outcome.rule, outcome.tie_rule) == ("single", "half")
+    assert outcome.distribution == (0.0, 1.0, 0.0, 0.0)
+    assert outcome.readings == ((0.0, 1.0, 0.0, 0.0),)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cast", "read"),
+    [(True, READER, True), (True, CAST, False), (False, READER, False), (False, CAST, False)],
+)
+def test_the_passage_needs_parameter_and_cast(wanted, cast, read):
+    played = play(DirectAnswer(passage=wanted), PAIR, cast, in_turn("A"))
+    messages = played.asks[0].messages
+    assert (find_part(messages, "passage") is not None) == read
+    assert DirectAnswer(passage=wanted).roles()[0].reads_passage == wanted
+    if read:
+        assert messages[1].parts[0].text == PAIR.passage
+
+
+def test_both_orders_are_asked_at_once_and_mapped_back():
+    played = play(BOTH, PAIR, CAST, in_turn("A", "B"))
+    (asks,) = played.asks_by_turn
+    options = [find_part(ask.messages, "options") for ask in asks]
+    assert [part and part.text for part in options] == [
+        "A. The miller\nB. The cook",
+        "A. The cook\nB. The miller",
+    ]
+    outcome = played.outcome
+    assert outcome.readings == ((1.0, 0.0), (1.0, 0.0))
+    assert (outcome.answer, outcome.distribution) == ("A", (1.0, 0.0))
+
+
+def test_whoever_always_says_a_is_tied():
+    outcome = play(BOTH, PAIR, CAST, in_turn("A", "A")).outcome
+    assert (outcome.status, outcome.answer, outcome.distribution) == ("tied", None, (0.5, 0.5))
+    assert outcome.readings == ((1.0, 0.0), (0.0, 1.0))
+    assert not outcome.tie_broken
+
+
+def test_the_distribution_of_the_reply_counts():
+    first = Reply("Answer: B", distribution=(0.7, 0.3), distribution_source="logprobs")
+    outcome = play(BOTH, PAIR, CAST, in_turn(first, "B")).outcome
+    assert outcome.readings == ((0.7, 0.3), (1.0, 0.0))
+    assert outcome.distribution == (0.85, 0.15)
+    assert outcome.detail["distribution_sources"] == ["logprobs", "answer"]
+
+
+def test_an_even_distribution_stays_a_tie():
+    even = Reply("", distribution=(0.5, 0.5), distribution_source="exact")
+    outcome = play(DirectAnswer(tie="wrong"), PAIR, CAST, in_turn(even)).outcome
+    assert (outcome.status, outcome.answer, outcome.tie_rule) == ("tied", None, "wrong")
+
+
+def test_an_order_that_cannot_be_read_has_no_part_in_the_mean():
+    outcome = play(BOTH, PAIR, CAST, in_turn(Reply("hm"), "A")).outcome
+    assert (outcome.answer, outcome.unparsed) == ("B", 1)
+    assert outcome.distribution == (0.0, 1.0)
+    outcome = play(BOTH, PAIR, CAST, in_turn("B", failed("refused", "no"))).outcome
+    assert (outcome.answer, outcome.failures) == ("B", {"refused": 1})
+
+
+@pytest.mark.parametrize(
+    ("replies", "boundary"),
+    [
+        ((failed("refused", ""), failed("malformed", "")), "refused"),
+        ((failed("refused", ""), failed("timeout", "")), "timeout"),
+    ],
+)
+def test_where_every_order_fails_the_session_fails(replies, boundary):
+    outcome = play(BOTH, PAIR, CAST, in_turn(*replies)).outcome
+    assert (outcome.status, outcome.boundary, outcome.answer) == ("failed", boundary, None)
+    assert outcome.missing == (boundary == "timeout")
+    assert sum(outcome.failures.values()) == 2
+
+
+@pytest.mark.parametrize("question", [CHOICE, NUMBER, TEXT])
+def test_unparsed_and_failed_are_told_apart(question):
+    outcome = play(DirectAnswer(), question, CAST, in_turn(Reply("Who knows?"))).outcome
+    assert (outcome.status, outcome.unparsed, outcome.answered_by) == ("unparsed", 1, "ada")
+    outcome = play(DirectAnswer(), question, CAST, in_turn(failed("provider", "down"))).outcome
+    assert (outcome.status, outcome.boundary, outcome.unparsed) == ("failed", "provider", 0)
+    assert (outcome.failures, outcome.missing) == ({"provider": 1}, True)
+
+
+def test_questions_without_options_are_answered_in_canonical_form():
+    outcome = play(DirectAnswer(), NUMBER, CAST, in_turn("42.0")).outcome
+    assert (outcome.answer, outcome.distribution, outcome.readings) == ("42", None, ())
+    outcome = play(DirectAnswer(), TEXT, CAST, in_turn(" Lima ")).outcome
+    assert (outcome.answer, outcome.answered_by) == ("lima", "ada")
+
+
+@pytest.mark.parametrize("question", [CHOICE, NUMBER])
+def test_both_orders_need_two_options(question):
+    assert "orders to 1" in (BOTH.check_question(question) or "")
+    assert BOTH.check_question(PAIR) is None
+    assert DirectAnswer().check_question(question) is None
+    with pytest.raises(Mistake, match="two options"):
+        play(BOTH, question, CAST, in_turn("A", "A"))
+
+
+def test_recorded_experts_cannot_be_asked_in_both_orders():
+    assert BOTH.roles()[0].draws
+    assert not DirectAnswer().roles()[0].draws

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import optimize, stats
+
+from workflows.stats import (
+    mean_interval,
+    paired_difference,
+    sign_flip_p,
+    smallest_detectable_difference,
+    wilson,
+)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 10), (3, 10), (10, 10), (231, 400)])
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+def test_wilson_is_scipys(k: int, n: int, level: float) -> None:
+    expected = stats.binomtest(k, n).proportion_ci(level, method="wilson")
+    assert wilson(k, n, level) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+@given(st.integers(1, 500), st.floats(0, 1))
+def test_wilson_holds_the_proportion(n: int, share: float) -> None:
+    low, high = wilson(min(share * n, n), n)
+    assert 0 <= low <= share + 1e-9
+    assert share - 1e-9 <= high <= 1
+
+
+def test_wilson_takes_halves_and_nothing() -> None:
+    assert wilson(2, 10).low < wilson(2.5, 10).low < wilson(3, 10).low
+    assert wilson(0, 0) == (0, 1)
+    with pytest.raises(ValueError, match="cannot be"):
+        wilson(11, 10)
+
+
+@pytest.mark.parametrize("psi", [0.05, 0.2, 0.6])
+@pytest.mark.parametrize("n", [50, 400, 3000])
+def test_smallest_difference_solves_connors_equation(n: int, psi: float) -> None:
+    z_size, z_power = stats.norm.ppf(0.975), stats.norm.ppf(0.8)
+
+    def excess(d: float) -> float:
+        return float(d * math.sqrt(n) - z_size * math.sqrt(psi) - z_power * math.sqrt(psi - d * d))
+
+    found = smallest_detectable_difference(n, psi)
+    if excess(psi) < 0:
+        assert found is None
+    else:
+        assert found == pytest.approx(optimize.brentq(excess, 0, psi, xtol=1e-13), abs=1e-9)
+
+
+@pytest.mark.parametrize(("n", "psi"), [(0, 0.2), (100, 0.0), (3, 0.1)])
+def test_too_few_pairs_detect_nothing(n: int, psi: float) -> None:
+    assert smallest_detectable_difference(n, psi) is None
+
+
+def test_power_is_what_a_simulation_finds() -> None:
+    n, psi = 400, 0.25
+    d = smallest_detectable_difference(n, psi)
+    assert d is not None
+    generator = np.random.default_rng(1)
+    counts = generator.multinomial(n, [(psi + d) / 2, (psi - d) / 2, 1 - psi], size=4000)
+    z = (counts[:, 0] - counts[:, 1]) / np.sqrt(counts[:, 0] + counts[:, 1])
+    assert np.mean(np.abs(z) > stats.norm.ppf(0.975)) == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0, 0), (1, 0), (5, 5), (12, 3), (1, 9), (20, 0)])
+def test_sign_flip_on_single_questions_is_exact_mcnemar(wins: int, losses: int) -> None:
+    n = wins + losses
+    expected = stats.binomtest(wins, n).pvalue if n else 1.0
+    assert sign_flip_p([1.0] * wins + [-1.0] * losses + [0.0] * 30) == pytest.approx(expected)
+
+
+@given(st.lists(st.sampled_from([-1, -0.5, -1 / 3, 0, 0.2, 0.7, 1]), max_size=9))
+def test_sign_flip_counts_all_sign_patterns(differences: list[float]) -> None:
+    observed = abs(sum(differences))
+    patterns = list(itertools.product((1, -1), repeat=len(differences)))
+    hits = sum(
+        abs(sum(s * d for s, d in zip(signs, differences, strict=True))) >= observed - 1e-9
+        for signs in patterns
+    )
+    assert sign_flip_p(differences) == pytest.approx(hits / len(patterns), abs=1e-9)
+
+
+def test_sign_flip_of_many_is_drawn_seeded_and_near_exact() -> None:
+    differences = [1.0] * 40 + [-1.0] * 22
+    expected = stats.binomtest(40, 62).pvalue
+    found = sign_flip_p(differences, seed=3)
+    assert found == sign_flip_p(differences, seed=3)
+    assert found == pytest.approx(expected, abs=0.004)
+    assert sign_flip_p([1.0] * 400) == pytest.approx(1 / 100_001)  # never zero
+
+
+def test_few_clusters_take_t() -> None:
+    values = [0.1, -0.4, 1.0, 0.5, 0.25]
+    interval, method = mean_interval(values)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert method == "t"
+    assert interval == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+@pytest.mark.parametrize("values", [[], [0.4]])
+def test_one_cluster_has_no_interval(values: list[float]) -> None:
+    assert mean_interval(values) == ((-1.0, 1.0), "none")
+
+
+def test_bootstrap_is_seeded_and_scipys_but_for_its_draws() -> None:
+    generator = np.random.default_rng(7)
+    values = list(generator.choice([-1.0, -0.5, 0.0, 0.25, 1.0], size=200))
+    interval, method = mean_interval(values, seed=5)
+    assert method == "bootstrap"
+    assert mean_interval(values, seed=5)[0] == interval
+    assert mean_interval(values, seed=6)[0] != interval
+    expected = stats.bootstrap(
+        (values,), np.mean, n_resamples=10_000, method="percentile", rng=generator
+    ).confidence_interval
+    assert interval == pytest.approx((expected.low, expected.high), abs=0.01)
+
+
+def test_bootstrap_of_a_constant_is_a_point() -> None:
+    assert mean_interval([0.25] * 50)[0] == pytest.approx((0.25, 0.25), abs=1e-12)
+
+
+def test_paired_difference_counts_clusters_not_questions() -> None:
+    first = {f"q{i}": 1.0 for i in range(6)}
+    second = {**first, "q0": 0.0, "q1": 0.0, "q2": 0.0, "q3": 0.0}
+    clusters = {f"q{i}": "story" if i < 4 else f"s{i}" for i in range(6)}
+    by_cluster = paired_difference(first, second, clusters)
+    assert (by_cluster.clusters, by_cluster.questions) == (3, 6)
+    assert by_cluster.mean == pytest.approx(1 / 3)
+    assert by_cluster.p_value == 1.0  # one story differs: nothing is shown
+    assert by_cluster.discordance == pytest.approx(4 / 6)
+    alone = paired_difference(first, second)
+    assert alone.mean == pytest.approx(4 / 6)
+    assert alone.p_value == pytest.approx(0.125)
+
+
+def test_missing_values_leave_their_cluster_out_and_widen_the_bounds() -> None:
+    first = {"a": 1.0, "b": 1.0, "c": None, "d": 0.0}
+    second = {"a": 0.0, "b": None, "c": 1.0}
+    found = paired_difference(first, second, {"a": "x", "b": "y", "c": "z", "d": "x"})
+    assert (found.questions, found.clusters, found.missing) == (0, 0, 4)
+    assert (found.mean, found.p_value, found.method) == (0.0, 1.0, "none")
+    # Story x holds +1 and (0 or -1), story y +1 or 0, story z 0 or -1.
+    assert found.bounds == pytest.approx((-1 / 3, 0.5))
+
+
+def test_no_question_at_all() -> None:
+    found = paired_difference({}, {})
+    assert (found.clusters, found.mean, found.bounds) == (0, 0.0, (0.0, 0.0))

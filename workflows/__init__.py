@@ -1,0 +1,72 @@
+"""What users touch: workflows from Python, and the command ``moot``.
+
+Names are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workflows.api import (
+        Hooks,
+        RunResult,
+        compare,
+        compare_async,
+        compare_runs,
+        replay,
+        replay_async,
+        run,
+        run_async,
+    )
+    from workflows.branching import fork, fork_async, rejudge, rejudge_async
+    from workflows.configuration import Workflow, library_workflows, load_workflow
+    from workflows.schema import json_schema
+    from workflows.table import Row
+
+__all__ = [
+    "Hooks",
+    "Row",
+    "RunResult",
+    "Workflow",
+    "compare",
+    "compare_async",
+    "compare_runs",
+    "fork",
+    "fork_async",
+    "json_schema",
+    "library_workflows",
+    "load_workflow",
+    "rejudge",
+    "rejudge_async",
+    "replay",
+    "replay_async",
+    "run",
+    "run_async",
+]
+
+_HOMES = {
+    "api": (
+        *("Hooks", "RunResult", "compare", "compare_async", "compare_runs"),
+        *("replay", "replay_async", "run", "run_async"),
+    ),
+    "branching": ("fork", "fork_async", "rejudge", "rejudge_async"),
+    "configuration": ("Workflow", "library_workflows", "load_workflow"),
+    "schema": ("json_schema",),
+    "table": ("Row",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module when it is first used."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'workflows' has no attribute {name!r}")
+    value = getattr(import_module(f"workflows.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,350 @@
+"""moot from Python: run, compare and replay, each with an async twin; forks are in ``branching``.
+
+>>> from workflows import run
+>>> result = run("skills", overrides=["store=demo.db"])        # doctest: +SKIP
+>>> for row in result.rows:                                    # doctest: +SKIP
+...     print(row.name, row.accuracy)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from orchestrator.driver import Driver, DriverSettings, Ending, Progress
+from orchestrator.fleet import Fleet
+from orchestrator.ledger import Budget
+from orchestrator.spec import Difference, RunSpec
+from protocols.contract import Protocol
+from protocols.errors import Mistake
+from workflows.configuration import Workflow, load_workflow
+from workflows.table import Row
+
+if TYPE_CHECKING:
+    from orchestrator.replay import ReplayReport
+    from orchestrator.run import Prepared
+    from orchestrator.store import RunRow, Store
+
+FleetName = Literal["local", "ray"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """A run and its table."""
+
+    run_id: int
+    name: str
+    store: str
+    """Where the run is kept."""
+    ending: Ending
+    """finished; stopped by the user; budget reached."""
+    resumed: bool
+    """Whether the run was there before."""
+    difference: Difference = field(repr=False)
+    """What it kept, added and gave up."""
+    progress: Progress
+    """Of this call."""
+    rows: tuple[Row, ...] = field(repr=False)  # asyncio.run takes the repr of what it returns
+    notes: tuple[str, ...] = ()
+    """What people should know: warnings, questions left out."""
+    clusters: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Question id -> what repeats together. Not part of the JSON."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as a JSON object."""
+        return {
+            "run_id": self.run_id,
+            "name": self.name,
+            "store": self.store,
+            "ending": self.ending,
+            "resumed": self.resumed,
+            "difference": {
+                "kept": len(self.difference.kept),
+                "added": len(self.difference.added),
+                "superseded": len(self.difference.superseded),
+                "stale": len(self.difference.stale),
+            },
+            "sessions": self.progress.sessions,
+            "sessions_done": self.progress.sessions_done,
+            "asks": self.progress.asks_done,
+            "seconds": round(self.progress.elapsed_s, 3),
+            "rows": [row.as_json() for row in self.rows],
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a caller may want to hear while a run goes on."""
+
+    on_prepared: Callable[[Prepared], None] | None = None
+    """Before anything is spent: what is kept and what is new."""
+    on_progress: Callable[[Progress], None] | None = None
+    on_driver: Callable[[Driver], None] | None = None
+    """Is handed the driver, to be able to stop it."""
+    on_note: Callable[[str], None] | None = None
+
+
+async def run_async(
+    workflow: Workflow | str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    fleet: FleetName | Fleet | None = None,
+    address: str | None = None,
+    new: bool = False,
+    retry_failed: bool = False,
+    hooks: Hooks | None = None,
+) -> RunResult:
+    """Run a workflow to its end, or go on with it; see :func:`run`."""
+    from orchestrator.run import prepare
+    from orchestrator.store import Store
+    from workflows.casting import run_spec
+    from workflows.checks import workflow_warnings
+    from workflows.data_files import load_inputs
+
+    hooks = hooks or Hooks()
+    loaded = workflow if isinstance(workflow, Workflow) else load_workflow(workflow, [*overrides])
+    if isinstance(workflow, Workflow) and overrides:
+        raise Mistake("overrides belong to a workflow file; change the Workflow itself")
+    inputs = load_inputs(loaded)
+    spec = run_spec(loaded, inputs)
+    notes = (*inputs.questions.notes, *workflow_warnings(loaded, inputs))
+    for note in notes:
+        if hooks.on_note:
+            hooks.on_note(note)
+    with Store.open(loaded.store) as store:
+        prepared = prepare(store, spec, new=new)
+        if retry_failed:
+            from orchestrator.fork import retry_failed as repeat
+
+            repeated = repeat(store, prepared.run_id)
+            prepared = replace(prepared, done=prepared.done - repeated)
+        if hooks.on_prepared:
+            hooks.on_prepared(prepared)
+        return await finish(
+            store,
+            prepared,
+            spec,
+            make_fleet(fleet or loaded.fleet, address),
+            budget=loaded.budget.calls if loaded.budget else None,
+            hooks=hooks,
+            notes=notes,
+        )
+
+
+def run(
+    workflow: Workflow | str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    fleet: FleetName | Fleet | None = None,
+    address: str | None = None,
+    new: bool = False,
+    retry_failed: bool = False,
+    hooks: Hooks | None = None,
+) -> RunResult:
+    """Run a workflow to its end; the same call resumes one that was stopped.
+
+    Args:
+        workflow: a workflow, the path of a workflow file, or the name of a library workflow.
+        overrides: dotted settings, for example ``questions.limit=100``.
+        fleet: ``local``, ``ray`` or a fleet of your own; by default what the workflow says.
+        address: of the Ray cluster.
+        new: start another run instead of going on with the one of that name.
+        retry_failed: repeat the sessions that hold provider failures or timeouts.
+        hooks: what to hear on the way.
+
+    Raises:
+        Mistake: something in the workflow or its data is wrong; the message is one line.
+    """
+    return asyncio.run(
+        run_async(
+            workflow,
+            overrides=overrides,
+            fleet=fleet,
+            address=address,
+            new=new,
+            retry_failed=retry_failed,
+            hooks=hooks,
+        )
+    )
+
+
+async def compare_async(
+    protocols: Sequence[str | Protocol | Mapping[str, Any]],
+    questions: str | Path | Mapping[str, Any],
+    roster: Mapping[str, Any] | None = None,
+    *,
+    cast: Mapping[str, Any] | None = None,
+    hooks: Hooks | None = None,
+    **settings: Any,
+) -> RunResult:
+    """Run protocols on the same questions; see :func:`compare`."""
+    entries: list[dict[str, Any]] = []
+    for protocol in protocols:
+        if isinstance(protocol, Protocol):
+            entries.append({"kind": protocol.kind, **protocol.parameters()})
+        elif isinstance(protocol, str):
+            entries.append({"kind": protocol})
+        else:
+            entries.append(dict(protocol))
+    data: dict[str, Any] = {
+        "questions": dict(questions)
+        if isinstance(questions, Mapping)
+        else {"path": str(questions)},
+        "protocols": entries,
+        "experts": dict(roster or {}),
+        "cast": dict(cast or {}),
+        **settings,
+    }
+    if isinstance(data.get("profile"), str | Path):
+        data["profile"] = {"path": str(data["profile"])}
+    workflow = Workflow.from_mapping(data, where="compare")
+    return await run_async(workflow, hooks=hooks)
+
+
+def compare(
+    protocols: Sequence[str | Protocol | Mapping[str, Any]],
+    questions: str | Path | Mapping[str, Any],
+    roster: Mapping[str, Any] | None = None,
+    *,
+    cast: Mapping[str, Any] | None = None,
+    hooks: Hooks | None = None,
+    **settings: Any,
+) -> RunResult:
+    """Run protocols on the same questions with the same experts and return their table.
+
+    Args:
+        protocols: kinds, protocol objects, or mappings as in a workflow file.
+        questions: a file, or a mapping as in a workflow file.
+        roster: experts by label, as in a workflow file; recorded answers bring their own.
+        cast: role -> expert.
+        hooks: what to hear on the way.
+        settings: further keys of a workflow file: ``profile``, ``pool``, ``store``, ``seed``...
+
+    Raises:
+        Mistake: one line for what is wrong.
+    """
+    return asyncio.run(
+        compare_async(protocols, questions, roster, cast=cast, hooks=hooks, **settings)
+    )
+
+
+def compare_runs(store: str, names: Sequence[str]) -> dict[str, tuple[Row, ...]]:
+    """Return the tables of finished runs by name.
+
+    Raises:
+        Mistake: there is no such store or run.
+    """
+    from orchestrator.store import Store
+    from workflows.results import run_rows
+
+    with Store.read(store) as opened:
+        found = [find_run(opened, name) for name in names]
+        return {run.name: tuple(run_rows(opened, run)) for run in found}
+
+
+def replay(
+    run: str | int,
+    *,
+    store: str = "moot.db",
+    sessions: Sequence[int] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ReplayReport:
+    """Rebuild every session of a run from the store, without a model call, and compare.
+
+    Args:
+        run: name or id.
+        store: a file of SQLite, or a database URL; it is not written.
+        sessions: ids of the sessions to replay; all by default.
+        on_progress: hears (sessions done, sessions in all).
+
+    Raises:
+        Mistake: there is no such store, run or session.
+    """
+    from orchestrator.replay import replay as replay_run
+    from orchestrator.store import Store
+
+    with Store.read(store) as opened:
+        found = find_run(opened, str(run))
+        return replay_run(opened, found.id, sessions=sessions, on_progress=on_progress)
+
+
+async def replay_async(
+    run: str | int,
+    *,
+    store: str = "moot.db",
+    sessions: Sequence[int] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ReplayReport:
+    """Replay in a thread, so that the event loop goes on; see :func:`replay`."""
+    return await asyncio.to_thread(
+        replay, run, store=store, sessions=sessions, on_progress=on_progress
+    )
+
+
+def find_run(store: Store, name: str) -> RunRow:
+    """Return a run by name, id or unique beginning of its name.
+
+    Raises:
+        Mistake: there is none; the message lists those that there are.
+    """
+    found = store.find_run(name)
+    if found is None:
+        names = [run.name for run in store.runs()][-5:]
+        known = f"it holds {', '.join(names)}" if names else "it holds none yet"
+        raise Mistake(f"{store.shown}: no run {name!r}; {known}")
+    return found
+
+
+def make_fleet(fleet: FleetName | Fleet, address: str | None = None) -> Fleet:
+    """Return the fleet of that name, or the fleet itself."""
+    if isinstance(fleet, Fleet):
+        return fleet
+    if fleet == "ray":
+        from orchestrator.ray_fleet import RayFleet
+
+        return RayFleet(address=address)
+    from orchestrator.local_fleet import LocalFleet
+
+    return LocalFleet()
+
+
+async def finish(
+    store: Store,
+    prepared: Prepared,
+    spec: RunSpec,
+    fleet: Fleet,
+    *,
+    budget: int | None,
+    hooks: Hooks,
+    notes: tuple[str, ...],
+) -> RunResult:
+    """Drive a prepared run to its end and return its table."""
+    from orchestrator.run import execute
+    from workflows.results import answer_key, run_rows
+
+    ended = await execute(
+        store,
+        prepared,
+        spec,
+        fleet,
+        settings=DriverSettings(budget=Budget(calls=budget)),
+        on_progress=hooks.on_progress,
+        on_driver=hooks.on_driver,
+    )
+    row = next(run for run in store.runs() if run.id == prepared.run_id)
+    return RunResult(
+        run_id=prepared.run_id,
+        name=prepared.name,
+        store=store.shown,
+        ending=ended.ending,
+        resumed=prepared.resumed,
+        difference=prepared.difference,
+        progress=ended.progress,
+        rows=tuple(run_rows(store, row)),
+        notes=notes,
+        clusters=answer_key(row).clusters,
+    )

@@ -1,0 +1,213 @@
+"""Who answers: from a workflow and its data to a roster, a pool and the casts of its protocols.
+
+An expert is named in one of three ways: by a label under ``experts``, by the name of a model
+whose answers the questions' file records, or as ``provider/model``. The pool is what the workflow
+names, else the models recorded in both files (questions and profile), else all of ``experts``. A
+role that nobody is cast in holds the pool if it may hold several, else the only expert there is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from agents.profiles import profile_from_recorded
+from agents.recorded import recorded_model
+from agents.roster import Expert, Roster
+from agents.settings import suggestion
+from orchestrator.spec import Entry, RunSpec
+from protocols.cast import Asset, Cast
+from protocols.contract import Protocol, Role
+from protocols.errors import Mistake
+from protocols.profile import PROFILE, SkillProfile
+from workflows.answer_key import AnswerKey
+from workflows.configuration import POOL, ProtocolSpec, RoleCast, Workflow
+from workflows.data_files import Inputs, run_name
+
+
+@dataclass(frozen=True, eq=False)
+class Casting:
+    """The experts of a workflow and where they sit."""
+
+    workflow: Workflow
+    inputs: Inputs
+
+    @cached_property
+    def recorded_experts(self) -> dict[str, Expert]:
+        """An expert for each model that the questions' file records, by the model's name."""
+        file = self.inputs.questions.recorded
+        if file is None:
+            return {}
+        source = file.rows[0].source.replace("/", "_") or "data"
+        return {
+            model: Expert(label=model, model=f"recorded/{source}/{model}", data=str(file.path))
+            for model in file.models
+        }
+
+    @cached_property
+    def pool(self) -> tuple[str, ...]:
+        """The labels of the experts that answer the questions; may be empty."""
+        if self.workflow.pool is not None:
+            return self.workflow.pool
+        if self.inputs.questions.recorded is None:
+            return tuple(self.workflow.experts)
+        profile = self.inputs.profile
+        known = None if profile is None else set(profile.models)
+        return tuple(m for m in self.recorded_experts if known is None or m in known)
+
+    def expert(self, label: str) -> Expert:
+        """Return the expert that `label` names.
+
+        Raises:
+            Mistake: it names none.
+        """
+        for known in (self.workflow.experts, self.recorded_experts):
+            if label in known:
+                return known[label]
+        if "/" in label:
+            return Expert(label=label, model=label)
+        hint = suggestion(label, [*self.workflow.experts, *self.recorded_experts])
+        raise Mistake(
+            f"no expert {label!r} in the roster; {hint} Add it under experts:, or write "
+            "provider/model"
+        )
+
+    def role_cast(self, spec: ProtocolSpec, role: str) -> RoleCast | None:
+        """Return what the workflow says about a role; the protocol's own cast comes first."""
+        return spec.cast.get(role) or self.workflow.cast.get(role)
+
+    def seated(self, spec: ProtocolSpec, role: Role) -> tuple[str, ...]:
+        """Return the labels of the experts in a role; empty where nobody is."""
+        said = self.role_cast(spec, role.name)
+        if said is not None:
+            return tuple(
+                label for name in said.experts for label in (self.pool if name == POOL else (name,))
+            )
+        if role.optional:
+            return ()
+        if role.many:
+            return self.pool
+        for candidates in (self.pool, tuple(self.workflow.experts)):
+            if len(candidates) == 1:
+                return candidates
+        return ()
+
+    def reads_passage(self, spec: ProtocolSpec, role: Role) -> bool:
+        """Whether a role may read the passage."""
+        said = self.role_cast(spec, role.name)
+        if said is not None and said.reads_passage is not None:
+            return said.reads_passage
+        return role.reads_passage
+
+    @cached_property
+    def recorded_pool(self) -> dict[str, str]:
+        """The pool's experts whose answers to these questions are recorded: label to model."""
+        return self._recorded_here(self.pool)
+
+    @cached_property
+    def profile(self) -> SkillProfile | None:
+        """The pool's skills, measured on the profile's file; None without one."""
+        file = self.inputs.profile
+        if file is None:
+            return None
+        known = set(file.models)
+        models = {
+            label: recorded_model(expert) if expert.provider == "recorded" else label
+            for label in self.pool
+            for expert in (self.expert(label),)
+        }
+        return profile_from_recorded(file, {k: m for k, m in models.items() if m in known})
+
+    @cached_property
+    def answer_key(self) -> AnswerKey:
+        """The key, with single experts' results for the pool, and the best of it elsewhere."""
+        key = self.inputs.questions.key
+        seated = {
+            label
+            for spec in self.workflow.protocols
+            for role in spec.build().roles()
+            for label in self.seated(spec, role)
+        }
+        everybody = key.for_experts(self._recorded_here((*self.pool, *sorted(seated))))
+        pool = key.for_experts(self.recorded_pool)
+        ranking = self.profile.ranking() if self.profile else ()
+        best = next((label for label in ranking if label in pool.singles), None)
+        return pool.model_copy(update={"flags": everybody.flags, "best_single": best})
+
+    def cast(self, spec: ProtocolSpec, protocol: Protocol, roster: Roster) -> Cast:
+        """Return the cast of a protocol."""
+        assets: dict[str, Asset] = {}
+        if self.profile is not None and self._uses_profile(protocol, spec):
+            assets[PROFILE] = self.profile.as_asset()
+        roles = {role: self.seated(spec, role) for role in protocol.roles()}
+        filled = {role: labels for role, labels in roles.items() if labels}
+        return Cast(
+            members={
+                role.name: tuple(roster.member(label) for label in labels)
+                for role, labels in filled.items()
+            },
+            readers=frozenset(role.name for role in filled if self.reads_passage(spec, role)),
+            assets=assets,
+        )
+
+    def _uses_profile(self, protocol: Protocol, spec: ProtocolSpec) -> bool:
+        """Whether a cast holds the profile: if it must, or if the pool votes (ties need it)."""
+        return PROFILE in protocol.assets() or any(
+            role.many and self.pool and self.seated(spec, role) == self.pool
+            for role in protocol.roles()
+        )
+
+    def roster(self) -> Roster:
+        """Return the experts that sit somewhere, by label.
+
+        Raises:
+            Mistake: a label names no expert.
+        """
+        labels = [
+            label
+            for spec in self.workflow.protocols
+            for role in spec.build().roles()
+            for label in self.seated(spec, role)
+        ]
+        return Roster.from_mapping({label: self.expert(label) for label in labels})
+
+    def _recorded_here(self, labels: tuple[str, ...]) -> dict[str, str]:
+        """Return label to model for those whose answers to these very questions are recorded."""
+        file = self.inputs.questions.recorded
+        found: dict[str, str] = {}
+        for label in labels if file is not None else ():
+            expert = self.expert(label)
+            same = expert.data is not None and file is not None and Path(expert.data) == file.path
+            if expert.provider == "recorded" and same:
+                found[label] = recorded_model(expert)
+        return found
+
+
+def run_spec(workflow: Workflow, inputs: Inputs) -> RunSpec:
+    """Return the run that a workflow describes; see ``workflows/checks.py`` for what may be wrong.
+
+    Raises:
+        Mistake: the workflow cannot be run.
+    """
+    from workflows.checks import check_workflow
+
+    for problem in check_workflow(workflow, inputs):
+        raise Mistake(problem)
+    casting = Casting(workflow, inputs)
+    roster = casting.roster()
+    entries = []
+    for spec in workflow.protocols:
+        protocol = spec.build()
+        cast = casting.cast(spec, protocol, roster)
+        entries.append(Entry(spec.name or spec.kind, protocol, cast))
+    return RunSpec(
+        name=run_name(workflow, inputs),
+        entries=tuple(entries),
+        questions=inputs.questions.questions,
+        experts=tuple(roster.values()),
+        seed=workflow.seed,
+        repeats=workflow.repeats,
+        config=workflow.resolved(),
+        answer_key=casting.answer_key.as_json(),
+    )

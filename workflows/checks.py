@@ -1,0 +1,150 @@
+"""What is wrong with a workflow before anything is spent, one line each.
+
+A problem keeps a run from starting; a warning does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agents.engines import capabilities_of
+from agents.settings import suggestion
+from protocols.contract import Protocol, Role
+from protocols.errors import Mistake
+from protocols.profile import PROFILE
+from workflows.casting import Casting
+from workflows.configuration import ProtocolSpec, Workflow
+from workflows.data_files import Inputs
+
+
+def check_workflow(workflow: Workflow, inputs: Inputs) -> list[str]:
+    """Return the problems of `workflow` with its data; none means that it can be run."""
+    casting = Casting(workflow, inputs)
+    found = [*_pool_problems(casting), *_role_names(casting)]
+    for place, spec in enumerate(workflow.protocols):
+        where = f"protocols[{place}] ({spec.name or spec.kind})"
+        protocol = spec.build()
+        problems = [
+            *_cast_problems(casting, spec, protocol),
+            *_profile_problems(casting, protocol),
+            *_question_problems(casting, protocol),
+        ]
+        found.extend(f"{where}: {problem}" for problem in problems)
+    return list(dict.fromkeys(found))
+
+
+def workflow_warnings(workflow: Workflow, inputs: Inputs) -> list[str]:
+    """Return what is odd about `workflow` and does not keep it from running."""
+    casting = Casting(workflow, inputs)
+    found: list[str] = []
+    if not any(question.passage for question in inputs.questions.questions):
+        found.extend(
+            f"cast.{role}: reads_passage has no effect, no question has a passage"
+            for role, said in _said(casting)
+            if said is True
+        )
+    if workflow.repeats > 1 and casting.recorded_pool:
+        found.append("repeats: recorded experts give the same answers in every repeat")
+    file = inputs.questions.recorded
+    if file is not None and file.correctness_only:
+        found.append(
+            f"{workflow.questions.path}: records whether experts were right, not what they "
+            "answered: rules that join several experts have nothing to vote on and are missing"
+        )
+    return list(dict.fromkeys(found))
+
+
+def _said(casting: Casting) -> Iterator[tuple[str, bool | None]]:
+    """Yield each role of a cast with what it says about the passage."""
+    for cast in (casting.workflow.cast, *(spec.cast for spec in casting.workflow.protocols)):
+        for role, said in cast.items():
+            yield role, said.reads_passage
+
+
+def _pool_problems(casting: Casting) -> Iterator[str]:
+    for label in casting.pool:
+        try:
+            casting.expert(label)
+        except Mistake as mistake:
+            yield f"pool: {mistake}"
+    inputs = casting.inputs
+    if casting.workflow.pool is None and inputs.questions.recorded and not casting.pool:
+        yield "pool: no model is recorded in both files, questions and profile; name a pool"
+
+
+def _role_names(casting: Casting) -> Iterator[str]:
+    """Yield the names in a cast that are no role: a misspelt one would be silently ignored."""
+    specs = casting.workflow.protocols
+    roles = {spec.kind: {role.name for role in spec.build().roles()} for spec in specs}
+    everywhere = set().union(*roles.values())
+    for name in casting.workflow.cast:
+        if name not in everywhere:
+            yield f"cast.{name}: no protocol here has that role; {suggestion(name, everywhere)}"
+    for place, spec in enumerate(specs):
+        for name in spec.cast:
+            if name not in roles[spec.kind]:
+                hint = suggestion(name, roles[spec.kind])
+                yield f"protocols[{place}].cast.{name}: {spec.kind} has no such role; {hint}"
+
+
+def _cast_problems(casting: Casting, spec: ProtocolSpec, protocol: Protocol) -> Iterator[str]:
+    for role in protocol.roles():
+        labels = casting.seated(spec, role)
+        if not labels and not role.optional:
+            yield f"nobody is cast as {role.name!r}; write  cast: {{{role.name}: EXPERT}}"
+        elif len(labels) > 1 and not role.many:
+            yield f"cast.{role.name}: holds one expert, not {len(labels)}"
+        else:
+            yield from _role_problems(casting, role, labels)
+
+
+def _role_problems(casting: Casting, role: Role, labels: tuple[str, ...]) -> Iterator[str]:
+    """Yield what is wrong with the experts in a role."""
+    once = []
+    for label in labels:
+        try:
+            expert = casting.expert(label)
+            draws = capabilities_of(expert).draws
+        except Mistake as mistake:
+            if label not in casting.pool or label in casting.workflow.experts:
+                yield f"cast.{role.name}: {mistake}"
+            continue
+        if not draws:
+            once.append(expert.model)
+    if once and role.draws:
+        yield (
+            f"{role.name!r} asks the same expert more than once, and {once[0]} holds one recorded "
+            "answer to each question; cast an expert that can draw again"
+        )
+    elif len(set(once)) < len(once):
+        double = next(model for model in once if once.count(model) > 1)
+        yield f"cast.{role.name}: {double} sits twice, but holds one recorded answer to each"
+
+
+def _profile_problems(casting: Casting, protocol: Protocol) -> Iterator[str]:
+    if PROFILE not in protocol.assets():
+        return
+    file = casting.inputs.profile
+    if file is None:
+        yield "needs a skill profile; write  profile: {path: FILE}  with recorded answers"
+        return
+    try:
+        profile = casting.profile
+    except Mistake:
+        return  # a label of the pool that names nobody, which the pool's problems say
+    measured = set(profile.experts) if profile else set()
+    for label in casting.pool:
+        if label not in measured:
+            hint = suggestion(label, file.models)
+            yield f"the profile {file.path.name} has no answers of {label!r}; {hint}"
+
+
+def _question_problems(casting: Casting, protocol: Protocol) -> Iterator[str]:
+    """Yield why the protocol cannot take the first question that it cannot, and how many those are.
+
+    What to do about it (``questions.pair: true``) is the protocol's to say.
+    """
+    refusals = (protocol.check_question(q) for q in casting.inputs.questions.questions)
+    reasons = [reason for reason in refusals if reason]
+    if reasons:
+        yield reasons[0] + (f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else "")

@@ -1,0 +1,355 @@
+"""Workflow files: what a run is to do, as YAML with dotted overrides.
+
+A workflow names questions, experts, and the protocols to compare. Paths in a file are relative to
+that file, paths in an override to the present directory; ``moot:NAME`` is data that comes with
+moot. Everything that is wrong in a file is one line that names the key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from agents.roster import Expert, Roster
+from agents.settings import checked, read_yaml, suggestion
+from protocols.contract import Protocol
+from protocols.errors import Mistake
+from workflows.overrides import apply_override
+from workflows.sources import PACKED
+
+BASELINES = ("best_single", "oracle", "random")
+"""Rows that every table has; no protocol may take their names."""
+POOL = "pool"
+"""In a cast: the experts of the workflow's pool."""
+
+_PASSWORD = re.compile(r"(://[^/@:]*):[^/@]*@")
+
+
+class Section(BaseModel):
+    """What all parts of a workflow share: frozen, no unknown key, numbers may name things."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+
+class FieldMap(Section):
+    """Where a user's own rows hold what moot needs; by default in fields of the same name."""
+
+    id: str | None = None
+    """Unique in the file."""
+    text: str | None = None
+    """What is asked; by default the field ``text`` or ``question``."""
+    options: str | tuple[str, ...] | None = None
+    """One field that holds a list, or one field for each option."""
+    gold: str | None = None
+    """The right answer: an option's label or text, its place from 0, a number, or text."""
+    passage: str | None = None
+    subject: str | None = None
+    category: str | None = None
+    cluster: str | None = None
+    """What repeats together."""
+    kind: str | None = None
+    """choice, number or text; by default what options and gold answers look like."""
+
+
+class PairSpec(Section):
+    """How questions become two options before any session sees them."""
+
+    seed: int = 0
+    """Which wrong answer, and which order."""
+    numbers: Literal["recorded", "rules"] = "recorded"
+    """Wrong numbers: recorded wrong answers where there are some, or always made by rule."""
+
+
+class QuestionsSpec(Section):
+    """The questions of a workflow."""
+
+    path: str
+    """A file, or ``moot:NAME``."""
+    format: Literal[
+        "auto", "recorded", "votes", "debates", "passages", "jsonl", "csv", "parquet"
+    ] = "auto"
+    """``auto`` looks at the content; the last three are a user's own rows."""
+    fields: FieldMap | None = None
+    """Where a user's own rows hold what moot needs."""
+    pair: PairSpec | None = None
+    """Turn many options or a number into two options; ``true`` takes the defaults."""
+    limit: int | None = Field(None, ge=1)
+    """How many questions, drawn by the hash of seed and id; a larger limit keeps the former."""
+    seed: int = 0
+    """Of the draw."""
+    ids: tuple[str, ...] | None = None
+    """Only these questions."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, data: object) -> object:
+        if isinstance(data, dict) and isinstance(data.get("pair"), bool):
+            return {**data, "pair": {} if data["pair"] else None}
+        return data
+
+
+class ProfileSpec(Section):
+    """Where skills are measured: recorded answers to other questions."""
+
+    path: str
+    """A file of recorded answers, or ``moot:NAME``."""
+
+
+class Budget(Section):
+    """What a run may spend."""
+
+    calls: int | None = Field(None, ge=1)
+    """The most attempts."""
+
+
+class RoleCast(Section):
+    """Who sits in a role. A label, or a list of them, is short for its `experts`."""
+
+    experts: tuple[str, ...] = (POOL,)
+    """Labels, ``provider/model`` names, or ``pool``."""
+    reads_passage: bool | None = None
+    """Whether the role reads the passage; by default what the protocol says."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, data: object) -> object:
+        if isinstance(data, (list, tuple)):
+            return {"experts": tuple(data)}
+        if isinstance(data, dict) and isinstance(data.get("experts"), str):
+            return {**data, "experts": (data["experts"],)}
+        return {"experts": (data,)} if isinstance(data, (str, int, float)) else data
+
+
+class ProtocolSpec(Section):
+    """One protocol to run; its parameters stand beside `kind`."""
+
+    kind: str
+    """Which protocol."""
+    name: str = ""
+    """What tables call it; by default its kind."""
+    cast: dict[str, RoleCast] = {}
+    """Takes precedence over the workflow's cast."""
+    parameters: dict[str, Any] = {}
+    """The protocol's parameters, with their defaults."""
+
+    def build(self) -> Protocol:
+        """Return the protocol with these parameters."""
+        from protocols.registry import make_protocol
+
+        return make_protocol(self.kind, self.parameters)
+
+
+class Workflow(Section):
+    """A whole workflow, checked."""
+
+    name: str | None = None
+    """The run's name; by default the file's stem and eight digits of the data's hash."""
+    questions: QuestionsSpec
+    profile: ProfileSpec | None = None
+    pool: tuple[str, ...] | None = None
+    """Labels or names of recorded models; by default the models found in both files."""
+    experts: dict[str, Expert] = {}
+    """The roster, by label."""
+    protocols: tuple[ProtocolSpec, ...] = Field(min_length=1)
+    """What is compared."""
+    cast: dict[str, RoleCast] = {}
+    """Who sits in which role, for all protocols."""
+    store: str = "moot.db"
+    """A file of SQLite, or a database URL."""
+    seed: int = 0
+    """Of everything that a session draws."""
+    repeats: int = Field(1, ge=1)
+    """How often each protocol is run on each question."""
+    budget: Budget | None = None
+    fleet: Literal["local", "ray"] = "local"
+    """Where engines live: in this process, or in a Ray cluster."""
+
+    _stem: str = PrivateAttr("workflow")
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        seen: set[str] = set()
+        for spec in self.protocols:
+            name = spec.name or spec.kind
+            if name in BASELINES:
+                raise ValueError(f"{name!r} is the name of a baseline; call the protocol otherwise")
+            if name in seen:
+                raise ValueError(f"two protocols are called {name!r}; give one another 'name'")
+            seen.add(name)
+        return self
+
+    @property
+    def stem(self) -> str:
+        """The name of the file that the workflow was read from, without its ending."""
+        return self._stem
+
+    @classmethod
+    def from_mapping(
+        cls, data: Mapping[str, Any], where: str = "workflow", folder: Path | None = None
+    ) -> Workflow:
+        """Return the workflow that plain data describe.
+
+        Args:
+            data: as a workflow file holds it.
+            where: how messages name it; a file's stem becomes part of the run's default name.
+            folder: where relative paths start; by default the present directory.
+
+        Raises:
+            Mistake: one line for the first thing that is wrong.
+        """
+        data = _with_absolute_paths(dict(data), folder or Path.cwd())
+        for key in data:
+            if key not in cls.model_fields:
+                raise Mistake(
+                    f"{where}: {key}: no such key; {suggestion(str(key), cls.model_fields)}"
+                )
+        sections: dict[str, type[Section]] = {
+            "questions": QuestionsSpec,
+            "profile": ProfileSpec,
+            "budget": Budget,
+        }
+        for key, kind in sections.items():
+            if data.get(key) is not None:
+                data[key] = checked(kind, data[key], f"{where}: {key}")
+        if data.get("experts"):
+            data["experts"] = Roster.from_mapping(
+                data["experts"], where=f"{where}: experts"
+            ).experts
+        data["cast"] = _cast(data.get("cast"), f"{where}: cast")
+        if isinstance(data.get("protocols"), list):
+            data["protocols"] = tuple(
+                _protocol(entry, f"{where}: protocols[{i}]")
+                for i, entry in enumerate(data["protocols"])
+            )
+        workflow = _checked_whole(cls, {k: v for k, v in data.items() if v is not None}, where)
+        workflow._stem = Path(where).name.partition(".")[0] or "workflow"
+        return workflow
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the configuration as JSON: all defaults filled in, no password."""
+        data = self.model_dump(mode="json", exclude={"protocols"})
+        data["store"] = _PASSWORD.sub(r"\1:***@", self.store)
+        data["protocols"] = [
+            {
+                "kind": spec.kind,
+                "name": spec.name or spec.kind,
+                "cast": {role: cast.model_dump(mode="json") for role, cast in spec.cast.items()},
+                **spec.parameters,
+            }
+            for spec in self.protocols
+        ]
+        return {key: data[key] for key in type(self).model_fields}
+
+
+def load_workflow(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Workflow:
+    """Read a workflow file, or a library workflow by its name, and apply dotted overrides.
+
+    Raises:
+        Mistake: there is no such file, or something in it or in an override is wrong.
+    """
+    place = find_workflow(path)
+    data = read_yaml(place)
+    if not isinstance(data, dict):
+        raise Mistake(f"{place.name}: not a mapping of keys; moot init writes an example")
+    data = _with_absolute_paths(data, place.parent.absolute())
+    for override in overrides:
+        apply_override(data, override)
+    return Workflow.from_mapping(data, where=place.name)
+
+
+def library_workflows() -> dict[str, Path]:
+    """Return the workflows that come with moot, by name."""
+    folder = Path(str(files("workflows").joinpath("library")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_workflow(path: str | Path) -> Path:
+    """Return where a workflow lies: a file, or one of the library by its name or its path there.
+
+    Raises:
+        Mistake: there is none.
+    """
+    place = Path(path)
+    if place.is_file():
+        return place
+    library = library_workflows()
+    in_library = place.parts[-3:-1] == ("workflows", "library") or len(place.parts) == 1
+    if in_library and place.suffix in ("", ".yaml") and place.stem in library:
+        return library[place.stem]
+    raise Mistake(
+        f"{path}: no such workflow file; the library holds {', '.join(library)} (moot init writes "
+        "a file of your own)"
+    )
+
+
+def _with_absolute_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return `data` with the paths in it absolute; relative ones start at `folder`."""
+
+    def absolute(path: object) -> object:
+        if not isinstance(path, str) or not path or path.startswith(PACKED) or "://" in path:
+            return path
+        return str((folder / Path(path).expanduser()).absolute())
+
+    def within(section: object, key: str) -> object:
+        if not isinstance(section, dict) or key not in section:
+            return section
+        return {**section, key: absolute(section[key])}
+
+    data = dict(data)
+    for key in ("questions", "profile"):
+        data[key] = within(data.get(key), "path")
+    if isinstance(data.get("experts"), dict):
+        data["experts"] = {label: within(e, "data") for label, e in data["experts"].items()}
+    if "store" in data:
+        data["store"] = absolute(data["store"])
+    return data
+
+
+def _cast(data: object, where: str) -> dict[str, RoleCast]:
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise Mistake(f"{where}: not a mapping; write role: expert")
+    return {str(role): checked(RoleCast, entry, f"{where}.{role}") for role, entry in data.items()}
+
+
+def _protocol(entry: object, where: str) -> ProtocolSpec:
+    """Return one entry of ``protocols``; its parameters are checked and filled up."""
+    from protocols.registry import protocol_class
+
+    if not isinstance(entry, dict) or not isinstance(entry.get("kind"), str):
+        raise Mistake(f"{where}: is missing 'kind'; write for example  - kind: plurality")
+    own = {key: value for key, value in entry.items() if key not in ("kind", "name", "cast")}
+    try:
+        kind = protocol_class(entry["kind"])
+    except Mistake as mistake:
+        raise Mistake(f"{where}.kind: {mistake}") from None
+    for key in own:
+        if key not in kind.model_fields:
+            hint = suggestion(str(key), [*kind.model_fields, "cast", "kind", "name"])
+            raise Mistake(f"{where}.{key}: no such parameter; {hint}")
+    spec = {
+        "kind": entry["kind"],
+        "name": entry.get("name") or "",
+        "cast": _cast(entry.get("cast"), f"{where}.cast"),
+        "parameters": checked(kind, own, where).parameters(),
+    }
+    return checked(ProtocolSpec, spec, where)
+
+
+def _checked_whole(kind: type[Workflow], data: dict[str, Any], where: str) -> Workflow:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        steps = [f"[{step}]" if isinstance(step, int) else str(step) for step in first["loc"]]
+        place = "".join([f"{steps[0]}", *steps[1:]]) if steps else "protocols"
+        if first["type"] == "missing":
+            raise Mistake(f"{where}: {place}: is missing; add it") from None
+        text = first["msg"].removeprefix("Value error, ")
+        raise Mistake(f"{where}: {place}: {text[:1].lower()}{text[1:]}") from None

@@ -1,0 +1,133 @@
+"""A look at what moot stands on. Nothing is called, changed or downloaded; no key is read out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from protocols.errors import Mistake
+
+NEEDED = ("alembic", "litellm", "networkx", "pydantic", "ray", "sqlalchemy", "sqlmodel", "tenacity")
+EXTRAS = ("matplotlib", "pyarrow", "torch", "transformers", "vllm")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    state: Literal["good", "absent", "bad"]
+    """absent: not there, and not needed for everything."""
+    found: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the check as a JSON object."""
+        return asdict(self)
+
+
+def examine(store: str = "moot.db") -> list[Check]:
+    """Return what was found.
+
+    Args:
+        store: the store to look at: a file of SQLite, or a database URL.
+    """
+    return [
+        *_python(),
+        _own_package(),
+        *_packages(),
+        _store(store),
+        *_surroundings(),
+        *_keys(),
+    ]
+
+
+def _python() -> Iterator[Check]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        yield Check("moot", "good", version("moot"))
+    except PackageNotFoundError:
+        yield Check("moot", "good", "not installed, runs from its source")
+    words = sys.version.split()[0]
+    good = sys.version_info >= (3, 11)
+    yield Check("python", "good" if good else "bad", words if good else f"{words}; 3.11 is needed")
+
+
+def _own_package() -> Check:
+    """Look whether ``agents`` is ours: another vendor's SDK has the same import name."""
+    from agents.worker import check_own_package
+
+    try:
+        check_own_package()
+    except Mistake as mistake:
+        return Check("agents", "bad", str(mistake))
+    import agents
+
+    return Check("agents", "good", f"moot's own, in {Path(agents.__file__ or '').parent}")
+
+
+def _packages() -> Iterator[Check]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    for name in (*NEEDED, *EXTRAS):
+        needed = name in NEEDED
+        if find_spec(name) is None:
+            found = "not installed" + ("; pip install moot" if needed else " (optional)")
+            yield Check(name, "bad" if needed else "absent", found)
+            continue
+        try:
+            yield Check(name, "good", version(name))
+        except PackageNotFoundError:
+            yield Check(name, "good", "installed, of an unknown version")
+
+
+def _store(store: str) -> Check:
+    from orchestrator.store import Store
+    from orchestrator.store.address import parse_address
+    from orchestrator.store.connect import is_writable
+
+    try:
+        path = parse_address(store).path
+        if path is not None and not path.exists():
+            return _new_store(path)
+        with Store.read(store) as opened:
+            count = len(opened.runs())
+        if path is not None and not is_writable(path):
+            return Check("store", "bad", f"{store}: {count} runs, but it is read-only")
+    except Mistake as mistake:
+        return Check("store", "bad", str(mistake))
+    return Check("store", "good", f"{opened.shown}: {count} runs")
+
+
+def _new_store(path: Path) -> Check:
+    folder = path.absolute().parent
+    if folder.is_dir() and os.access(folder, os.W_OK):
+        return Check("store", "good", f"{path}: not there yet, will be made")
+    return Check("store", "bad", f"{path}: {folder} is no folder that can be written")
+
+
+def _surroundings() -> Iterator[Check]:
+    postgres = shutil.which("postgres") or shutil.which("initdb")
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    place = postgres or (str(debian[-1]) if debian else "")
+    yield Check("PostgreSQL server", "good" if place else "absent", place or "none on this machine")
+    address = os.environ.get("RAY_ADDRESS", "")
+    where = f"cluster at {address}" if address else "no RAY_ADDRESS; --fleet ray starts one here"
+    yield Check("Ray cluster", "good" if address else "absent", where)
+    gpus = sorted(Path("/dev").glob("nvidia[0-9]*"))
+    yield Check("GPU", "good" if gpus else "absent", f"{len(gpus)} found" if gpus else "none")
+    env = Path(".env")
+    yield Check(".env", "good" if env.is_file() else "absent", str(env.absolute()))
+
+
+def _keys() -> Iterator[Check]:
+    from workflows.keys import keys_set
+
+    for name, there in keys_set().items():
+        yield Check(name, "good" if there else "absent", "set" if there else "not set")

@@ -1,0 +1,106 @@
+"""Results of a run, computed from the store alone: outcomes joined to the answer key."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from agents.grading import grade
+from protocols.outcome import Outcome
+from workflows.answer_key import AnswerKey
+from workflows.table import (
+    Row,
+    Scored,
+    baseline_rows,
+    chance_row,
+    protocol_row,
+    with_differences,
+)
+
+if TYPE_CHECKING:
+    from orchestrator.store import RunRow, SessionRow, Store
+
+WANTED = ("pending", "finished", "failed")
+"""The states of sessions that a run still asks for."""
+
+Singles = dict[str, dict[str, bool]]
+
+
+def run_rows(store: Store, run: RunRow) -> list[Row]:
+    """Return the table of a run: its protocols in their order, then the baselines."""
+    key = answer_key(run)
+    sessions = store.sessions(run.id, statuses=WANTED)
+    clusters = key.clusters
+    entries = list(dict.fromkeys(session.entry for session in sessions))
+    totals = store.totals(run.id, statuses=WANTED)
+    rows = []
+    for name in entries:
+        scored = [_scored(session) for session in sessions if session.entry == name]
+        calls = totals[name]["asks"] if name in totals else 0
+        rows.append(protocol_row(name, scored, key, clusters, calls=calls))
+    questions = list(dict.fromkeys(session.question_id for session in sessions))
+    rows.extend(_baselines(key, sessions, questions))
+    return with_differences(rows, clusters)
+
+
+def answer_key(run: RunRow) -> AnswerKey:
+    """Return the answer key that is stored beside a run; an empty one without."""
+    if run.answer_key_json is None:
+        return AnswerKey()
+    return AnswerKey.from_json(json.loads(run.answer_key_json))
+
+
+def session_outcome(session: SessionRow) -> Outcome | None:
+    """Return the outcome of a session; None while it has none."""
+    return None if session.outcome_json is None else Outcome.from_json(session.outcome_json)
+
+
+def _scored(session: SessionRow) -> Scored:
+    return Scored(session.question_id, session_outcome(session))
+
+
+def _baselines(key: AnswerKey, sessions: list[SessionRow], questions: list[str]) -> list[Row]:
+    """Return the baselines: from recorded singles, else from a vote's first answers, else chance.
+
+    An answer that an expert gave in a vote of the run is its own answer, so it serves.
+    """
+    singles, unread = key.singles, {e: frozenset(ids) for e, ids in key.unread.items()}
+    if not singles:
+        singles, unread = _singles_of_votes(key, sessions)
+    if singles:
+        best = key.best_single if key.best_single in singles else None
+        return baseline_rows(singles, unread, questions, key.clusters, best)
+    options = _options(sessions)
+    return [chance_row(options, key.clusters)] if options else []
+
+
+def _singles_of_votes(
+    key: AnswerKey, sessions: list[SessionRow]
+) -> tuple[Singles, dict[str, frozenset[str]]]:
+    """Return how each expert of a plurality did alone, by its own answers."""
+    singles: Singles = {}
+    unread: dict[str, set[str]] = {}
+    for session in sessions:
+        outcome = session_outcome(session) if session.kind == "plurality" else None
+        answers = None if outcome is None else outcome.detail.get("answers")
+        if not isinstance(answers, dict):
+            continue
+        question = session.question_id
+        for expert, found in answers.items():
+            answer = found if isinstance(found, str) else None
+            if answer is None:
+                unread.setdefault(expert, set()).add(question)
+            if question in key.gold:
+                right = grade(answer, key.gold[question], key.kinds[question])
+                singles.setdefault(expert, {})[question] = right
+    return singles, {expert: frozenset(ids) for expert, ids in unread.items()}
+
+
+def _options(sessions: list[SessionRow]) -> dict[str, int]:
+    """Return the number of options by question, read off the finished outcomes."""
+    counts: dict[str, int] = {}
+    for session in sessions:
+        outcome = session_outcome(session)
+        if outcome is not None and outcome.distribution:
+            counts[session.question_id] = len(outcome.distribution)
+    return counts

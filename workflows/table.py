@@ -1,0 +1,320 @@
+"""The table of a run: one row for each protocol, and the baselines that belong beside them.
+
+Denominators follow one rule: accuracy is right / (questions asked - missing). What a method does
+itself (refuses, abstains, cannot be read) counts as not correct and has a column of its own;
+provider failures, timeouts and sessions not reached are missing (`failed`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import fmean
+from typing import Any, Literal
+
+from protocols.outcome import Outcome
+from workflows.answer_key import AnswerKey
+from workflows.stats import Interval, PairedDifference, mean_interval, paired_difference, wilson
+
+RowKind = Literal["protocol", "baseline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much better a row is than another one, on the same questions."""
+
+    mean: float
+    ci_low: float
+    ci_high: float
+    p: float
+    """Two-sided sign-flip permutation test over clusters."""
+
+    @classmethod
+    def of(cls, found: PairedDifference) -> Difference:
+        """Return the figures of a paired difference."""
+        return cls(found.mean, found.interval.low, found.interval.high, found.p_value)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    kind: RowKind
+    n: int
+    """Questions asked, less the missing ones."""
+    correct: float
+    """How many of them are right; a tie may count half."""
+    accuracy: float | None
+    """correct / n; None without questions."""
+    ci_low: float | None
+    ci_high: float | None
+    """95 % interval: Wilson for single questions, else a cluster bootstrap (or t)."""
+    calls: float
+    """Asks; of a baseline those that it implies."""
+    failed: int
+    """Questions that are missing: provider failures, timeouts, sessions not reached."""
+    unparsed: float
+    """Questions whose outcome could not be read; they count as not correct."""
+    abstained: int = 0
+    """Questions left open on purpose; they count as not correct."""
+    unparsed_replies: int = 0
+    """Single replies from which no answer could be read."""
+    interval: str = "wilson"
+    """How the interval was made."""
+    rule: str = ""
+    """The aggregation rule."""
+    tie_rule: str = ""
+    diff_best_single: Difference | None = None
+    """Paired difference from the best single expert."""
+    values: Mapping[str, float | None] = field(default_factory=dict, repr=False)
+    """Share right by question id; None is missing. Not part of the JSON."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row as a JSON object, without `values`."""
+        data = asdict(self)
+        del data["values"]
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What became of one question under one protocol (a repeat counts as a session of its own)."""
+
+    question: str
+    outcome: Outcome | None
+    """None: not reached, or its protocol raised."""
+
+
+def protocol_row(
+    name: str,
+    scored: Sequence[Scored],
+    key: AnswerKey,
+    clusters: Mapping[str, str],
+    *,
+    calls: int,
+) -> Row:
+    """Return the row of a protocol.
+
+    Args:
+        name: what the table calls it.
+        scored: its sessions; of several repeats of a question the mean counts.
+        key: the gold answers.
+        clusters: question id -> what repeats together.
+        calls: the asks of all its sessions.
+    """
+    shares: dict[str, list[float | None]] = {}
+    for one in scored:
+        right = None if one.outcome is None else key.correctness(one.outcome, one.question)
+        shares.setdefault(one.question, []).append(right)
+    values = {question: _mean_present(found) for question, found in shares.items()}
+    outcomes = [one.outcome for one in scored if one.outcome is not None]
+    first = outcomes[0] if outcomes else None
+    return _row(
+        name,
+        "protocol",
+        values,
+        clusters,
+        calls=calls,
+        unparsed=sum(outcome.status == "unparsed" for outcome in outcomes),
+        abstained=sum(outcome.status == "abstained" for outcome in outcomes),
+        unparsed_replies=sum(outcome.unparsed for outcome in outcomes),
+        rule=first.rule if first else "",
+        tie_rule=first.tie_rule if first else "",
+    )
+
+
+def baseline_rows(
+    singles: Mapping[str, Mapping[str, bool]],
+    unparsed: Mapping[str, frozenset[str]],
+    questions: Sequence[str],
+    clusters: Mapping[str, str],
+    best: str | None,
+) -> list[Row]:
+    """Return the rows that need nothing but each expert's own answer.
+
+    Args:
+        singles: expert -> question id -> right; an absent question is missing.
+        unparsed: expert -> ids of the questions whose answer could not be read.
+        questions: the ids of all questions asked.
+        clusters: question id -> what repeats together.
+        best: the expert that is best on other data; None leaves the row out.
+    """
+    rows = []
+    if best is not None:
+        values = {q: _share(singles[best].get(q)) for q in questions}
+        rows.append(
+            _row(
+                "best_single",
+                "baseline",
+                values,
+                clusters,
+                calls=len(questions),
+                unparsed=len(unparsed.get(best, frozenset()) & set(questions)),
+                rule=f"single ({best})",
+            )
+        )
+    experts = sorted(singles)
+    answered = {q: [singles[e][q] for e in experts if q in singles[e]] for q in questions}
+    nobody_read = [
+        q
+        for q in questions
+        if answered[q] and all(_unread(q, e, singles, unparsed) for e in experts)
+    ]
+    oracle = {q: float(any(found)) if found else None for q, found in answered.items()}
+    rows.append(_random_row(singles, unparsed, questions, clusters))
+    rows.append(
+        _row(
+            "oracle",
+            "baseline",
+            oracle,
+            clusters,
+            calls=len(questions) * len(experts),
+            unparsed=len(nobody_read),
+            rule="any expert right",
+        )
+    )
+    return rows
+
+
+def chance_row(options: Mapping[str, int], clusters: Mapping[str, str]) -> Row:
+    """Return what guessing among the options gives, for questions that no expert pool answers."""
+    values: dict[str, float | None] = {q: 1 / n for q, n in options.items() if n}
+    n = len(values)
+    mean = fmean(v for v in values.values() if v is not None) if n else None
+    return Row(
+        name="random",
+        kind="baseline",
+        n=n,
+        correct=(mean or 0.0) * n,
+        accuracy=mean,
+        ci_low=mean,
+        ci_high=mean,
+        calls=0,
+        failed=0,
+        unparsed=0,
+        interval="exact",
+        rule="a guess among the options",
+        values=values,
+    )
+
+
+def with_differences(rows: Sequence[Row], clusters: Mapping[str, str]) -> list[Row]:
+    """Return `rows` with their paired differences from the row ``best_single``, if there is one."""
+    from dataclasses import replace
+
+    best = next((row for row in rows if row.name == "best_single"), None)
+    if best is None:
+        return list(rows)
+    return [
+        row
+        if row is best or not row.n
+        else replace(
+            row,
+            diff_best_single=Difference.of(paired_difference(row.values, best.values, clusters)),
+        )
+        for row in rows
+    ]
+
+
+def _random_row(
+    singles: Mapping[str, Mapping[str, bool]],
+    unparsed: Mapping[str, frozenset[str]],
+    questions: Sequence[str],
+    clusters: Mapping[str, str],
+) -> Row:
+    """Return the mean over the pool's experts of each one's accuracy."""
+    asked = set(questions)
+    accuracies, unread = [], []
+    for expert in sorted(singles):
+        found = [right for q, right in singles[expert].items() if q in asked]
+        if found:
+            accuracies.append(fmean(found))
+            unread.append(len(unparsed.get(expert, frozenset()) & asked))
+    values: dict[str, float | None] = {}
+    for question in questions:
+        here = [singles[e][question] for e in singles if question in singles[e]]
+        values[question] = fmean(here) if here else None
+    row = _row(
+        "random",
+        "baseline",
+        values,
+        clusters,
+        calls=len(questions),
+        unparsed=fmean(unread) if unread else 0,
+        rule="mean over the experts",
+    )
+    if not accuracies:
+        return row
+    from dataclasses import replace
+
+    mean = fmean(accuracies)
+    interval = wilson(mean * row.n, row.n)
+    return replace(
+        row,
+        accuracy=mean,
+        correct=mean * row.n,
+        ci_low=interval.low,
+        ci_high=interval.high,
+        interval="wilson",
+    )
+
+
+def _row(
+    name: str,
+    kind: RowKind,
+    values: Mapping[str, float | None],
+    clusters: Mapping[str, str],
+    **fields: Any,
+) -> Row:
+    present = {q: value for q, value in values.items() if value is not None}
+    correct = sum(present.values())
+    n = len(present)
+    interval, how = _interval(present, clusters)
+    return Row(
+        name=name,
+        kind=kind,
+        n=n,
+        correct=correct,
+        accuracy=correct / n if n else None,
+        ci_low=interval.low if n else None,
+        ci_high=interval.high if n else None,
+        failed=len(values) - n,
+        interval=how,
+        values=values,
+        **fields,
+    )
+
+
+def _interval(present: Mapping[str, float], clusters: Mapping[str, str]) -> tuple[Interval, str]:
+    """Return Wilson's interval for single questions, else one over clusters."""
+    groups: dict[str, list[float]] = {}
+    for question, value in present.items():
+        groups.setdefault(clusters.get(question, question), []).append(value)
+    if len(groups) == len(present):
+        return wilson(sum(present.values()), len(present)), "wilson"
+    centre = fmean(present.values())
+    # The ratio of sums: each cluster's deviation from the overall mean, weighted by its size.
+    size = len(present) / len(groups)
+    deviations = [sum(v - centre for v in found) / size for _, found in sorted(groups.items())]
+    interval, how = mean_interval(deviations)
+    low, high = max(0.0, centre + interval.low), min(1.0, centre + interval.high)
+    return Interval(low, high), f"cluster {how}"
+
+
+def _mean_present(values: Sequence[float | None]) -> float | None:
+    present = [value for value in values if value is not None]
+    return fmean(present) if present else None
+
+
+def _share(right: bool | None) -> float | None:
+    return None if right is None else float(right)
+
+
+def _unread(
+    question: str,
+    expert: str,
+    singles: Mapping[str, Mapping[str, bool]],
+    unparsed: Mapping[str, frozenset[str]],
+) -> bool:
+    return question not in singles[expert] or question in unparsed.get(expert, frozenset())
