@@ -174,14 +174,15 @@ class LiteLLMEngine(Engine):
             unset = _unset_key(expert)
             if unset:
                 message = f"authentication, no key: the environment variable {unset} is not set"
-                return failed("provider", message)
+                return failed("provider", message, cause="authentication")
             # The client's own limit counts each wait for a piece anew; this one the whole attempt.
             async with asyncio.timeout(expert.timeout_s):
                 response = await _litellm().acompletion(**request(ask, expert, key))
             return _reply(response, time.perf_counter() - start)
         except TimeoutError:
             message = f"time limit ({self._where}): no reply within {expert.timeout_s:g} s"
-            return failed("timeout", message, latency_s=time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            return failed("timeout", message, cause="time_limit", latency_s=seconds)
         except Exception as error:  # noqa: BLE001  # failure is data
             return attempted(
                 error,
@@ -247,7 +248,7 @@ def _reply(response: Any, latency_s: float) -> Reply:
 def _content(response: Any) -> tuple[str, Finish, Failure | None]:
     """Return text, finish reason and failure of a response."""
     if not response.choices:
-        return "", "failure", Failure("malformed", "the provider sent no choice")
+        return "", "failure", Failure("malformed", "the provider sent no choice", "no_choice")
     choice = response.choices[0]
     text = choice.message.content or ""
     finish = _FINISHES.get(choice.finish_reason, "stop")
@@ -256,7 +257,8 @@ def _content(response: Any) -> tuple[str, Finish, Failure | None]:
     if text or not (refusal or finish == "content_filter"):
         return text, finish, None
     message = refusal or "the provider's content filter left no text"
-    return "", "failure", Failure("refused", scrubbed(message, _secrets(None)))
+    cause = "refusal" if refusal else "content_filter"
+    return "", "failure", Failure("refused", scrubbed(message, _secrets(None)), cause)
 
 
 def _usage(usage: Any) -> Usage:

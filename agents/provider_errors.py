@@ -24,9 +24,8 @@ import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from agents.engine import Attempted, Throttled
 from protocols.canonical import clean_text
@@ -56,13 +55,13 @@ _REFUSED_TEXT = re.compile(
     r"['\"]code['\"]: ?['\"](?:content_policy_violation|content_filter|moderation_blocked)['\"]"
 )
 _NO_KEY_TEXT = re.compile(r"Missing credentials|Missing [\w ]*API key|no key is set|api_key client")
-_STATUS_CAUSES: Mapping[int, str] = {
-    400: "bad request",
-    401: "authentication",
-    402: "payment",
-    403: "permission",
-    404: "not found",
-    422: "bad request",
+_STATUS_CAUSES: Mapping[int, tuple[str, str]] = {
+    400: ("bad_request", "bad request"),
+    401: ("authentication", "authentication"),
+    402: ("payment", "payment"),
+    403: ("authentication", "permission"),
+    404: ("not_found", "not found"),
+    422: ("bad_request", "bad request"),
 }
 _WRAPPING = re.compile(r"^(?:(?:litellm\.)?\w*(?:Error|Exception)(?: -|:)\s*)+")
 _ADDRESSES = re.compile(r"\s*ssl:(?:<[^>]*>|\S+)| at 0x[0-9a-f]+")
@@ -74,14 +73,15 @@ _SECRET_FORMS = re.compile(
 _HIDDEN = "[key]"
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """What happened: the boundary that was crossed, and the finer cause in a word or two."""
+class Cause(NamedTuple):
+    """What happened."""
 
     boundary: Boundary | None
-    """None where the attempt was throttled."""
+    """The boundary that was crossed; None where the attempt was throttled."""
     name: str
-    """``authentication``, ``connection``, ``server error``..."""
+    """The finer cause, as ``Failure.cause`` holds it."""
+    words: str
+    """The same for people."""
 
 
 def attempted(
@@ -97,10 +97,10 @@ def attempted(
     """
     chain = tuple(causes(error))
     cause = classify(chain)
-    message = scrubbed(f"{cause.name} ({where}): {_detail(chain)}", secrets)
+    message = scrubbed(f"{cause.words} ({where}): {_detail(chain)}", secrets)
     if cause.boundary is None:
         return Throttled(retry_after_s(chain), message)
-    return failed(cause.boundary, message, latency_s=latency_s)
+    return failed(cause.boundary, message, cause=cause.name, latency_s=latency_s)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -120,34 +120,41 @@ def classify(chain: tuple[BaseException, ...]) -> Cause:
     status = _claimed_status(chain) if answered is None else answered
     text = "\n".join(str(error) for error in chain)
     if status == 429 or "RateLimitError" in names:
-        return Cause(None, "rate limit")
+        return Cause(None, "throttled", "rate limit")
     if status in (408, 504) or names & _TIMEOUTS:
-        return Cause("timeout", "time limit")
+        return Cause("timeout", "time_limit", "time limit")
     rejected = status is not None and 400 <= status < 500
     if "ContextWindowExceededError" in names or (rejected and _OVERLONG_TEXT.search(text)):
-        return Cause("overlong", "context too long")
+        return Cause("overlong", "context", "context too long")
     if "ContentPolicyViolationError" in names or (rejected and _REFUSED_TEXT.search(text)):
-        return Cause("refused", "content filter")
-    if answered is None and _PAGE_TEXT.search(text):
-        return Cause("provider", "a page instead of an answer, check base_url")
-    if answered is None and (names & _BROKEN or _BROKEN_TEXT.search(text)):
-        return Cause("malformed", "broken response")
-    if answered is None and _is_connection(chain):
-        return Cause("provider", "connection")
-    return Cause("provider", _provider_cause(names, status, text))
+        return Cause("refused", "content_filter", "content filter")
+    broken = _unusable(chain, names, text) if answered is None else None
+    return broken or _rejection(names, status, text)
 
 
-def _provider_cause(names: frozenset[str], status: int | None, text: str) -> str:
-    """Name what went wrong on the provider's side."""
+def _unusable(chain: tuple[BaseException, ...], names: frozenset[str], text: str) -> Cause | None:
+    """Decide where no error status was sent: an answer that is none, or no answer at all."""
+    if _PAGE_TEXT.search(text):
+        return Cause("provider", "no_api", "a page instead of an answer, check base_url")
+    if names & _BROKEN or _BROKEN_TEXT.search(text):
+        return Cause("malformed", "broken_response", "broken response")
+    if _is_connection(chain):
+        return Cause("provider", "connection", "connection")
+    return None
+
+
+def _rejection(names: frozenset[str], status: int | None, text: str) -> Cause:
+    """Decide by the HTTP status, where nothing else says more."""
     if _NO_KEY_TEXT.search(text):
-        return "authentication, no key"
+        return Cause("provider", "authentication", "authentication, no key")
     if "UnsupportedParamsError" in names:
-        return "setting not supported by the model"
-    if status is not None and status >= 500:
-        return f"server error {status}"
-    if status is not None and status >= 400:
-        return f"{_STATUS_CAUSES.get(status, 'rejected')} {status}"
-    return "unexpected"
+        return Cause("provider", "bad_request", "setting not supported by the model")
+    if status is None or status < 400:
+        return Cause("provider", "", "unexpected")
+    if status >= 500:
+        return Cause("provider", "unavailable", f"server error {status}")
+    name, words = _STATUS_CAUSES.get(status, ("bad_request", "rejected"))
+    return Cause("provider", name, f"{words} {status}")
 
 
 def retry_after_s(chain: Iterable[BaseException], *, default: float = DEFAULT_WAIT_S) -> float:

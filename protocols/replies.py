@@ -19,7 +19,7 @@ BOUNDARIES: tuple[Boundary, ...] = ("refused", "overlong", "malformed", "provide
 MISSING_BOUNDARIES: tuple[Boundary, ...] = ("provider", "timeout")
 
 PERMANENT_CAUSES = frozenset(
-    {"not_recorded", "authentication", "not_found", "context", "load_failed"}
+    {"authentication", "bad_request", "context", "load_failed", "not_found", "not_recorded"}
 )
 """Causes that another attempt cannot cure."""
 

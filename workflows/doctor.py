@@ -123,11 +123,15 @@ def _surroundings() -> Iterator[Check]:
     gpus = sorted(Path("/dev").glob("nvidia[0-9]*"))
     yield Check("GPU", "good" if gpus else "absent", f"{len(gpus)} found" if gpus else "none")
     env = Path(".env")
-    yield Check(".env", "good" if env.is_file() else "absent", str(env.absolute()))
+    there = env.is_file()
+    yield Check(".env", "good" if there else "absent", str(env.absolute()) if there else "none here")
 
 
 def _keys() -> Iterator[Check]:
     from workflows.keys import keys_set
 
-    for name, there in keys_set().items():
-        yield Check(name, "good" if there else "absent", "set" if there else "not set")
+    keys = keys_set()
+    yield from (Check(name, "good", "set") for name, there in keys.items() if there)
+    unset = [name for name, there in keys.items() if not there]
+    if unset:
+        yield Check("keys not set", "absent", ", ".join(unset))

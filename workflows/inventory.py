@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from workflows.configuration import library_workflows
@@ -55,7 +56,7 @@ def protocols() -> Rows:
                     for role in protocol.roles()
                 ),
                 "parameters": ", ".join(
-                    f"{name}={value}" for name, value in protocol.parameters().items()
+                    f"{name}={json.dumps(value).strip(chr(34))}" for name, value in protocol.parameters().items()
                 ),
             }
         )

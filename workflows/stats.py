@@ -205,9 +205,9 @@ def paired_difference(
     """Compare two protocols on the same questions, cluster by cluster.
 
     Args:
-        first: for each question id the share right in [0, 1]; None (or no entry) is missing.
+        first: question id -> share right in [0, 1]; None (or no entry) is missing.
         second: the same for the other protocol.
-        clusters: the cluster of each question id; by default each question is its own.
+        clusters: question id -> cluster; by default each question is its own.
         seed: of the bootstrap and of the test's draws.
         level: of the interval.
     """
@@ -216,14 +216,15 @@ def paired_difference(
     for question in ids:
         groups[clusters.get(question, question) if clusters else question].append(question)
     both = {q: (first.get(q), second.get(q)) for q in ids}
-    complete: dict[str, list[float]] = {}
+    complete: list[list[float]] = []
     for name in sorted(groups):
         pairs = [both[q] for q in groups[name]]
-        if all(a is not None and b is not None for a, b in pairs):
-            complete[name] = [a - b for a, b in pairs if a is not None and b is not None]
-    means = [sum(values) / len(values) for values in complete.values()]
+        differences = [a - b for a, b in pairs if a is not None and b is not None]
+        if len(differences) == len(pairs):
+            complete.append(differences)
+    means = [sum(values) / len(values) for values in complete]
     interval, method = mean_interval(means, seed=seed, level=level)
-    each = [value for values in complete.values() for value in values]
+    each = [value for values in complete for value in values]
     return PairedDifference(
         mean=sum(means) / len(means) if means else 0.0,
         interval=interval,

@@ -22,46 +22,71 @@ def planted_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 TOO_LONG = "This model's maximum context length is 8192 tokens. However, you asked for 9000."
 FAILURES = {
-    "filtered": (Answer(None, finish="content_filter"), "refused", "content filter"),
-    "refusal": (Answer(None, refusal="I will not."), "refused", "I will not."),
+    "filtered": (
+        Answer(None, finish="content_filter"),
+        "refused",
+        "content_filter",
+        "content filter",
+    ),
+    "refusal": (Answer(None, refusal="I will not."), "refused", "refusal", "I will not."),
     "policy": (
         Answer(status=400, error="no", error_code="content_policy_violation"),
         "refused",
+        "content_filter",
         "content filter",
     ),
-    "long": (Answer(status=400, error=TOO_LONG), "overlong", "context too long"),
+    "long": (Answer(status=400, error=TOO_LONG), "overlong", "context", "context too long"),
     "long-code": (
         Answer(status=400, error="no", error_code="context_length_exceeded"),
         "overlong",
+        "context",
         "context too long",
     ),
-    "no-choice": (Answer(choices=0), "malformed", "no choice"),
-    "half-json": (Answer(body=b'{"id": "x", "choi'), "malformed", "broken response"),
-    "no-body": (Answer(body=b""), "malformed", "broken response"),
-    "not-utf8": (Answer(body=b"\xff\xfe{}"), "malformed", "broken response"),
+    "no-choice": (Answer(choices=0), "malformed", "no_choice", "no choice"),
+    "half-json": (
+        Answer(body=b'{"id": "x", "choi'),
+        "malformed",
+        "broken_response",
+        "broken response",
+    ),
+    "no-body": (Answer(body=b""), "malformed", "broken_response", "broken response"),
+    "not-utf8": (Answer(body=b"\xff\xfe{}"), "malformed", "broken_response", "broken response"),
     "no-message": (
         Answer(body=b'{"id": "x", "choices": [{"message": null}]}'),
         "malformed",
+        "broken_response",
         "broken response",
     ),
     "page": (
         Answer(body=b"<html>welcome</html>", content_type="text/html"),
         "provider",
+        "no_api",
         "check base_url",
     ),
-    "cut-before": (Answer(cut="before"), "provider", "connection"),
-    "cut-during": (Answer(cut="during"), "provider", "connection"),
-    "bad": (Answer(status=400, error="top_p is odd"), "provider", "bad request 400"),
-    "key": (Answer(status=401, error=f"Wrong key {KEY}"), "provider", "authentication 401"),
-    "payment": (Answer(status=402), "provider", "payment 402"),
-    "forbidden": (Answer(status=403), "provider", "permission 403"),
-    "missing": (Answer(status=404, error="no such model"), "provider", "not found 404"),
-    "server": (Answer(status=500, error="boom"), "provider", "server error 500"),
-    "busy": (Answer(status=503), "provider", "server error 503"),
-    "gateway": (Answer(status=504), "timeout", "time limit"),
+    "cut-before": (Answer(cut="before"), "provider", "connection", "connection"),
+    "cut-during": (Answer(cut="during"), "provider", "connection", "connection"),
+    "bad": (Answer(status=400, error="top_p is odd"), "provider", "bad_request", "bad request 400"),
+    "key": (
+        Answer(status=401, error=f"Wrong key {KEY}"),
+        "provider",
+        "authentication",
+        "authentication 401",
+    ),
+    "payment": (Answer(status=402), "provider", "payment", "payment 402"),
+    "forbidden": (Answer(status=403), "provider", "authentication", "permission 403"),
+    "missing": (
+        Answer(status=404, error="no such model"),
+        "provider",
+        "not_found",
+        "not found 404",
+    ),
+    "server": (Answer(status=500, error="boom"), "provider", "unavailable", "server error 500"),
+    "busy": (Answer(status=503), "provider", "unavailable", "server error 503"),
+    "gateway": (Answer(status=504), "timeout", "time_limit", "time limit"),
     "error-page": (
         Answer(status=502, body=b"<html>Bad gateway</html>", content_type="text/html"),
         "provider",
+        "unavailable",
         "server error 502",
     ),
 }
@@ -70,10 +95,10 @@ FAILURES = {
 @pytest.mark.parametrize("model", PATHS)
 @pytest.mark.parametrize("case", FAILURES)
 async def test_failures_are_attributed_once(case: str, model: str) -> None:
-    answer, boundary, message = FAILURES[case]
+    answer, boundary, cause, message = FAILURES[case]
     reply = await reply_to(answer, model, key_env=KEY_ENV)
     assert reply.failure is not None
-    assert reply.failure.boundary == boundary
+    assert (reply.failure.boundary, reply.failure.cause) == (boundary, cause)
     assert message in reply.failure.message
     assert KEY not in reply.failure.message
     assert "\n" not in reply.failure.message

@@ -1,0 +1,121 @@
+"""Branching off a finished run from Python: fork and rejudge, each with an async twin."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from agents.roster import Roster
+from orchestrator.fleet import Fleet
+from orchestrator.spec import RunSpec
+from protocols.errors import Mistake
+from workflows.api import FleetName, Hooks, RunResult, find_run, finish, make_fleet
+
+
+async def fork_async(
+    run: str | int,
+    *,
+    store: str = "moot.db",
+    cast: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    turn: int | None = None,
+    name: str | None = None,
+    fleet: FleetName | Fleet = "local",
+    address: str | None = None,
+    hooks: Hooks | None = None,
+) -> RunResult:
+    """Branch off a finished run; see :func:`fork`."""
+    from orchestrator.fork import Changes, fork_run
+    from orchestrator.run import roster_json, stored_roster
+    from orchestrator.store import Store
+
+    hooks = hooks or Hooks()
+    if not cast and not parameters and turn is None:
+        raise Mistake("nothing is to be otherwise; give --cast ROLE=EXPERT, --set or --turn")
+    with Store.open(store, create=False) as opened:
+        parent = find_run(opened, str(run))
+        known = stored_roster(parent)
+        roster = Roster.from_mapping(
+            {**known, **{e: e for e in (cast or {}).values() if e not in known}}
+        )
+        members = {role: (roster.member(expert),) for role, expert in (cast or {}).items()}
+        config = {
+            "fork_of": parent.name,
+            "cast": dict(cast or {}),
+            "parameters": dict(parameters or {}),
+            "turn": turn,
+            "roster": roster_json(tuple(roster.values())),
+        }
+        prepared = fork_run(
+            opened,
+            parent,
+            name or f"{parent.name}-fork",
+            Changes(members, dict(parameters or {})),
+            turn=turn,
+            config=config,
+        )
+        if hooks.on_prepared:
+            hooks.on_prepared(prepared)
+        return await finish(
+            opened,
+            prepared,
+            RunSpec(prepared.name, (), (), tuple(roster.values())),
+            make_fleet(fleet, address),
+            budget=None,
+            hooks=hooks,
+            notes=(),
+        )
+
+
+def fork(
+    run: str | int,
+    *,
+    store: str = "moot.db",
+    cast: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    turn: int | None = None,
+    name: str | None = None,
+    fleet: FleetName | Fleet = "local",
+    address: str | None = None,
+    hooks: Hooks | None = None,
+) -> RunResult:
+    """Branch off the finished sessions of a run; only what comes after the branch is asked.
+
+    Args:
+        run: name or id.
+        store: a file of SQLite, or a database URL.
+        cast: role -> expert: a label of the run's roster, or provider/model.
+        parameters: of the protocols, set anew.
+        turn: how many turns are inherited; by default all before the first ask of a changed role.
+        name: of the new run; by default the old one's with ``-fork``.
+        fleet: ``local``, ``ray`` or a fleet of your own.
+        address: of the Ray cluster.
+        hooks: what to hear on the way.
+
+    Raises:
+        Mistake: there is no such run or expert, or nothing to branch off.
+    """
+    return asyncio.run(
+        fork_async(
+            run,
+            store=store,
+            cast=cast,
+            parameters=parameters,
+            turn=turn,
+            name=name,
+            fleet=fleet,
+            address=address,
+            hooks=hooks,
+        )
+    )
+
+
+def rejudge(run: str | int, judge: str, **settings: Any) -> RunResult:
+    """Let another judge decide the recorded sessions of a run; see :func:`fork`."""
+    return fork(run, cast={"judge": judge}, **settings)
+
+
+async def rejudge_async(run: str | int, judge: str, **settings: Any) -> RunResult:
+    """Let another judge decide the recorded sessions of a run; see :func:`rejudge`."""
+    return await fork_async(run, cast={"judge": judge}, **settings)

@@ -1,0 +1,219 @@
+"""What a table says, in words: what beats what, what it could not have shown, how it was counted.
+
+Every sentence is made from the rows alone, so that it can never claim more than they show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import NormalDist
+from typing import Any
+
+from workflows.stats import PairedDifference, paired_difference, smallest_detectable_difference
+from workflows.table import Row
+
+POWER = 0.8
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two rows compared on the same questions."""
+
+    first: str
+    second: str
+    difference: PairedDifference
+    p_holm: float
+    """The p value adjusted by Holm's method over all pairs of the table."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the comparison as a JSON object."""
+        found = self.difference
+        return {
+            "first": self.first,
+            "second": self.second,
+            "difference": found.mean,
+            "ci_low": found.interval.low,
+            "ci_high": found.interval.high,
+            "p": found.p_value,
+            "p_holm": self.p_holm,
+            "questions": found.questions,
+            "clusters": found.clusters,
+            "missing": found.missing,
+            "interval": found.method,
+        }
+
+
+def compare_rows(named: Sequence[tuple[str, Row]], clusters: Mapping[str, str]) -> list[Pair]:
+    """Return the paired difference of every two rows, with p values adjusted over all of them.
+
+    Args:
+        named: rows under the names that the pairs are to have; rows without questions and pairs
+            without common questions are left out.
+        clusters: question id -> what repeats together.
+    """
+    found = [
+        (a, b, paired_difference(first.values, second.values, clusters))
+        for (a, first), (b, second) in combinations(named, 2)
+        if _common(first, second)
+    ]
+    adjusted = holm([difference.p_value for _, _, difference in found])
+    return [Pair(a, b, d, p) for (a, b, d), p in zip(found, adjusted, strict=True)]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p values adjusted for their number. Source: Holm (1979)."""
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    adjusted = [1.0] * len(p_values)
+    highest = 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = highest
+    return adjusted
+
+
+def sorted_rows(rows: Sequence[Row]) -> list[Row]:
+    """Return rows by accuracy, best first; those that could not be scored last."""
+    return sorted(rows, key=lambda row: -1.0 if row.accuracy is None else row.accuracy)[::-1]
+
+
+def counted(rows: Sequence[Row], clusters: Mapping[str, str]) -> str:
+    """Say what the unit is and how many there were."""
+    questions = {question for row in rows for question in row.values}
+    units = {clusters.get(question, question) for question in questions}
+    if len(units) == len(questions):
+        return f"n = {len(questions):,} questions, each a unit of its own"
+    return (
+        f"n = {len(questions):,} questions in {len(units):,} units that share a passage or item; "
+        "intervals are over the units"
+    )
+
+
+def rules(rows: Sequence[Row]) -> list[str]:
+    """Say how rows were made: the aggregation rule, and how ties were broken or scored."""
+    ties = {
+        "best_expert": "ties go to the expert best on the profile",
+        "first": "ties go to the answer given first",
+        "half": "a tie counts half",
+        "wrong": "a tie counts as wrong",
+    }
+    made: dict[str, list[str]] = {}
+    for row in rows:
+        rule = row.rule.replace("_", " ").replace("single", "one expert")
+        tie = ties.get(row.tie_rule)
+        if rule:
+            made.setdefault(rule + (f"; {tie}" if tie else ""), []).append(row.name)
+    return [f"{', '.join(names)}: {rule}" for rule, names in made.items()]
+
+
+def power(rows: Sequence[Row], clusters: Mapping[str, str]) -> str | None:
+    """Say how large a difference these questions could have shown; None without a pair of rows."""
+    pair = _telling_pair(rows)
+    if pair is None:
+        return None
+    first, second = pair
+    found = paired_difference(first.values, second.values, clusters)
+    between = f"between {first.name} and {second.name}"
+    n = f"{found.questions:,} questions"
+    if not found.discordance:
+        return f"{first.name} and {second.name} were right on the same questions ({n})."
+    smallest = _smallest(first, second, found)
+    if smallest is None:
+        return f"{n} are too few to show any difference {between} ({round(100 * POWER)} % power)."
+    return (
+        f"{n} could have shown a difference of {100 * smallest:.1f} points {between} "
+        f"({round(100 * POWER)} % power)."
+    )
+
+
+def verdicts(rows: Sequence[Row], clusters: Mapping[str, str]) -> list[str]:
+    """Say which protocols beat the best single expert, plurality or chance, and which do not."""
+    by_name = {row.name: row for row in rows}
+    chance = by_name.get("random")
+    plurality = by_name.get("plurality")
+    said = []
+    for row in rows:
+        if row.kind != "protocol" or not row.n:
+            continue
+        if row.diff_best_single is not None:
+            low, high = row.diff_best_single.ci_low, row.diff_best_single.ci_high
+            said.append(_against(row, "the best single expert", row.diff_best_single.mean, low, high))
+        elif chance is not None and chance.interval == "exact":
+            said.append(_against_chance(row, chance))
+        if plurality is not None and row is not plurality and _common(row, plurality):
+            found = paired_difference(row.values, plurality.values, clusters)
+            calls = _times(row.calls, plurality.calls)
+            text = _against(row, "plurality", found.mean, *found.interval)
+            said.append(text.removesuffix(".") + f", with {calls} of its calls.")
+    return said
+
+
+def points(value: float) -> str:
+    """Return a difference in points with its sign: ``+8.5``."""
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def signed_interval(low: float, high: float) -> str:
+    """Return an interval of differences in points: ``[+4.5, +12.5]``."""
+    return f"[{points(low)}, {points(high)}]"
+
+
+def _against(row: Row, other: str, mean: float, low: float, high: float) -> str:
+    figures = f"{points(mean)} points {signed_interval(low, high)}"
+    if low > 0:
+        return f"{row.name} beats {other}: {figures}."
+    if high < 0:
+        return f"{row.name} is worse than {other}: {figures}."
+    return f"{row.name} is not shown to differ from {other}: {figures}."
+
+
+def _against_chance(row: Row, chance: Row) -> str:
+    level = chance.accuracy or 0.0
+    low, high = row.ci_low or 0.0, row.ci_high or 0.0
+    figures = f"{100 * low:.1f} – {100 * high:.1f} %, chance is {100 * level:.1f} %"
+    if low > level:
+        return f"{row.name} is better than chance: {figures}."
+    if high < level:
+        return f"{row.name} is worse than chance: {figures}."
+    return f"{row.name} cannot be told from chance: {figures}."
+
+
+def _times(calls: float, other: float) -> str:
+    return f"{100 * calls / other:.0f} %" if other else "more than all"
+
+
+def _telling_pair(rows: Sequence[Row]) -> tuple[Row, Row] | None:
+    """Return the pair that a reader asks about first: a protocol and the best single expert."""
+    protocols = [row for row in rows if row.kind == "protocol" and row.n]
+    best = next((row for row in rows if row.name == "best_single" and row.n), None)
+    protocols.sort(key=lambda row: row.name != "symbolic_moe")
+    candidates = [*protocols[:1], best] if best else protocols[:2]
+    if len(candidates) < 2 or candidates[0] is None or candidates[1] is None:
+        return None
+    return (candidates[0], candidates[1]) if _common(candidates[0], candidates[1]) else None
+
+
+def _smallest(first: Row, second: Row, found: PairedDifference) -> float | None:
+    """Return the smallest difference that the pairs would show with probability `POWER`.
+
+    Single questions with right or wrong: by their number and discordance. Clusters and half
+    points: from the interval's half width, which is the standard error times its quantile.
+    """
+    whole = all(
+        value in (None, 0.0, 1.0) for row in (first, second) for value in row.values.values()
+    )
+    if whole and found.clusters == found.questions:
+        return smallest_detectable_difference(found.questions, found.discordance, POWER, LEVEL)
+    if found.method == "none":
+        return None
+    half = (found.interval.high - found.interval.low) / 2
+    normal = NormalDist()
+    return half * (1 + normal.inv_cdf(POWER) / normal.inv_cdf(0.5 + LEVEL / 2))
+
+
+def _common(first: Row, second: Row) -> bool:
+    """Whether two rows share a question that is scored in both."""
+    here = {question for question, value in first.values.items() if value is not None}
+    return any(second.values.get(question) is not None for question in here)
