@@ -28,15 +28,24 @@ from agents.roster import Expert
 from orchestrator.fleet import Fleet, FleetEvent, Inbox, LoadFailed, Results, WorkerLost
 from orchestrator.journal import AskRecord, Journal, JournalRecord, OutcomeRecord, ReplyRecord
 from orchestrator.ledger import Budget, Ledger
-from orchestrator.live import Job, Open, Opened, Over, Pending, open_session, outcome_json
+from orchestrator.live import (
+    Job,
+    Open,
+    Opened,
+    Over,
+    Pending,
+    Price,
+    free,
+    open_session,
+    outcome_json,
+)
 from orchestrator.plan import AsksArrived, Cancelled, ExpertThrottled, Planner
 from orchestrator.retry import RetryPolicy, TryAgain
 from orchestrator.tuning import quiet_garbage_collector
 from protocols.errors import MootError
-from protocols.replies import Reply, Usage, failed
+from protocols.replies import Reply, failed
 from protocols.tape import Finished, advance
 
-Price = Callable[[str, Usage], float | None]
 Ending = Literal["finished", "stopped", "budget"]
 
 PROGRESS_EVERY_S = 0.1
@@ -83,11 +92,6 @@ class DriverSettings:
     retry: RetryPolicy = RetryPolicy()
     budget: Budget = Budget()
     max_batch: int = 256
-
-
-def free(expert: str, usage: Usage) -> float | None:
-    """The price of experts that cost nothing."""
-    return 0.0
 
 
 class Driver:
@@ -203,7 +207,7 @@ class Driver:
         return True
 
     def _open(self, job: Job) -> None:
-        opened = open_session(job)
+        opened = open_session(job, self._price)
         self._records.extend(opened.records)
         if isinstance(opened, Over):
             self._end(opened.record)
@@ -287,8 +291,8 @@ class Driver:
             self._tokens.append(pending.session)
 
     def _record(self, pending: Pending, reply: Reply, *, accepted: bool) -> None:
-        price = self._price(pending.ask.seat.expert, reply.usage) or 0.0
-        self.ledger.settle(price)
+        price = self._price(pending.ask.seat.expert, reply.usage)
+        self.ledger.settle(price or 0.0)
         self._counts["attempts"] += 1
         if accepted:
             self._counts["asks"] += 1
@@ -324,11 +328,13 @@ class Driver:
 
     def _flush(self) -> None:
         """Hand everything that is to be recorded to the journal, with what waits for it."""
-        if self._records or self._tokens:
-            records, self._records = self._records, []
-            tokens, self._tokens = self._tokens, []
-            self._in_journal += 1
-            self._journal.append(records, tokens)
+        if not self._records and not self._tokens:
+            self._journal.append(())  # raises where writing has failed, so that nobody waits
+            return
+        records, self._records = self._records, []
+        tokens, self._tokens = self._tokens, []
+        self._in_journal += 1
+        self._journal.append(records, tokens)
 
     def _timeout(self, wake_at: float | None, now: float) -> float | None:
         """Seconds until something is due by itself."""

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.live import first_failed_turn
 from orchestrator.provenance import code_revision, package_versions
-from orchestrator.rebuild import Rebuilder
+from orchestrator.rebuild import Rebuilder, stored_kind
 from orchestrator.run import Prepared, new_session
 from orchestrator.spec import Difference, Entry, Wanted
 from protocols.canonical import canonical_json, sha256_hex
 from protocols.cast import Cast, Member
 from protocols.contract import Protocol, session_key
 from protocols.errors import Mistake
-from protocols.registry import make_protocol
+from protocols.registry import make_protocol, protocol_class
 
 if TYPE_CHECKING:
     from orchestrator.store import NewSession, RunRow, SessionRow, Store
@@ -41,9 +41,13 @@ class Changes:
         changed = {role: m for role, m in self.members.items() if role in cast.members}
         return Cast(members={**cast.members, **changed}, readers=cast.readers, assets=cast.assets)
 
+    def fit(self, kind: type[Protocol]) -> bool:
+        """Whether a protocol has all the changed parameters; what has not is not branched."""
+        return set(self.parameters) <= set(kind.model_fields)
+
     def protocol(self, protocol: Protocol) -> Protocol:
         """Return `protocol` with the changed parameters."""
-        return make_protocol(protocol.kind, {**protocol.parameters(), **self.parameters})
+        return make_protocol(stored_kind(protocol), {**protocol.parameters(), **self.parameters})
 
 
 def first_turn_of(store: Store, session_ids: Sequence[int], role: str) -> dict[int, int]:
@@ -80,52 +84,60 @@ def fork_run(
     Raises:
         Mistake: the name is taken, or no session of the parent can be branched.
     """
-    from orchestrator.store import NewRun
-
     config_json = canonical_json(dict(config))
-    config_hash = sha256_hex(config_json)
     taken = next((run for run in store.runs() if run.name == name), None)
     if taken is not None:
-        if taken.parent != parent.id or taken.config_hash != config_hash:
+        if taken.parent != parent.id or taken.config_hash != sha256_hex(config_json):
             raise Mistake(f"there is another run called {name!r}; give the fork a --name")
-        return _go_on(store, taken)
-    rows = store.sessions(parent.id, statuses=("finished",))
+        present = store.sessions(taken.id)
+        if present:  # else an earlier call died before it stored them
+            done = sum(row.is_over for row in present)
+            kept = tuple(row.id for row in present)
+            difference = Difference(kept, (), (), (), ())
+            return Prepared(taken.id, name, True, difference, len(present), done)
+    finished = store.sessions(parent.id, statuses=("finished",))
+    rows = [row for row in finished if changes.fit(protocol_class(row.kind))]
     turns = _fork_turns(store, rows, changes, turn)
     chosen = [row for row in rows if row.id in turns]
     if not chosen:
-        asked = f" that asks {' or '.join(sorted(changes.members))}" if changes.members else ""
-        raise Mistake(f"run {parent.name!r} has no finished session{asked} to branch off")
-    rebuilder = Rebuilder(store)
-    rebuilder.preload(chosen)
-    new: list[NewSession] = [
-        replace(
-            new_session(_branch(row, rebuilder, changes), ordinal),
-            parent=row.id,
-            fork_turn=turns[row.id],
-        )
-        for ordinal, row in enumerate(chosen)
-    ]
-    run_id = store.create_run(
+        raise Mistake(_nothing_to_branch(parent.name, changes))
+    branches = _branches(store, chosen, changes)
+    run_id = taken.id if taken else _create_run(store, parent, name, config_json)
+    store.add_sessions(
+        run_id,
+        [
+            replace(new_session(wanted, ordinal), parent=row.id, fork_turn=turns[row.id])
+            for ordinal, (row, wanted) in enumerate(branches)
+        ],
+    )
+    added = tuple(wanted for _, wanted in branches)
+    difference = Difference((), (), added, (), ())
+    return Prepared(run_id, name, taken is not None, difference, len(added), 0)
+
+
+def _nothing_to_branch(name: str, changes: Changes) -> str:
+    start = f"run {name!r} has no finished session"
+    if changes.members:
+        start += f" that asks a role {' or '.join(sorted(changes.members))!r}"
+    if changes.parameters:
+        start += f" with the parameters {', '.join(sorted(changes.parameters))}"
+    return f"{start} to branch off; `moot show` lists what it has"
+
+
+def _create_run(store: Store, parent: RunRow, name: str, config_json: str) -> int:
+    from orchestrator.store import NewRun
+
+    return store.create_run(
         NewRun(
             name=name,
             config_json=config_json,
-            config_hash=config_hash,
+            config_hash=sha256_hex(config_json),
             code_revision=code_revision(),
             packages=package_versions(),
             parent=parent.id,
             answer_key_json=parent.answer_key_json,
         )
     )
-    store.add_sessions(run_id, new)
-    return Prepared(run_id, name, False, Difference((), (), (), (), ()), len(new), 0)
-
-
-def _go_on(store: Store, run: RunRow) -> Prepared:
-    """Return a fork that was made before, ready to go on."""
-    rows = store.sessions(run.id)
-    done = sum(row.outcome_json is not None for row in rows)
-    kept = tuple(row.id for row in rows)
-    return Prepared(run.id, run.name, True, Difference(kept, (), (), (), ()), len(rows), done)
 
 
 def retry_failed(store: Store, run_id: int) -> int:
@@ -138,21 +150,17 @@ def retry_failed(store: Store, run_id: int) -> int:
         How many sessions are repeated.
     """
     rows = store.sessions(run_id, statuses=("finished",))
-    rebuilder = Rebuilder(store)
+    tapes = store.tapes([row.id for row in rows])
+    turns = {loaded.session: first_failed_turn(loaded.tape) for loaded in tapes}
+    chosen = [row for row in rows if turns[row.id] is not None]
     first = 1 + max((row.ordinal for row in store.sessions(run_id)), default=-1)
     again: list[NewSession] = []
-    parents: list[int] = []
-    for row, loaded in zip(rows, store.tapes([row.id for row in rows]), strict=True):
-        turn = first_failed_turn(loaded.tape)
-        if turn is None:
-            continue
-        wanted = _branch(row, rebuilder, Changes({}, {}))
+    for row, wanted in _branches(store, chosen, Changes({}, {})):
         key = sha256_hex(canonical_json(["retry", row.id, row.key]))
         session = new_session(replace(wanted, key=key), first + len(again))
-        again.append(replace(session, parent=row.id, fork_turn=turn))
-        parents.append(row.id)
+        again.append(replace(session, parent=row.id, fork_turn=turns[row.id]))
     store.add_sessions(run_id, again)
-    store.set_session_status(parents, "superseded")
+    store.set_session_status([row.id for row in chosen], "superseded")
     return len(again)
 
 
@@ -170,6 +178,15 @@ def _fork_turns(
         for session, first in first_turn_of(store, ids, role).items():
             turns[session] = min(turns.get(session, first), first)
     return turns
+
+
+def _branches(
+    store: Store, rows: Sequence[SessionRow], changes: Changes
+) -> list[tuple[SessionRow, Wanted]]:
+    """Return each session with its branch."""
+    rebuilder = Rebuilder(store)
+    rebuilder.preload(rows)
+    return [(row, _branch(row, rebuilder, changes)) for row in rows]
 
 
 def _branch(row: SessionRow, rebuilder: Rebuilder, changes: Changes) -> Wanted:

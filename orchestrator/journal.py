@@ -46,9 +46,9 @@ class ReplyRecord:
     accepted: bool
     """Whether this reply is the one that the session is sent."""
     reply: Reply
-    list_price: float = 0.0
-    """US dollars at the expert's list price."""
-    paid_price: float = 0.0
+    list_price: float | None = 0.0
+    """US dollars at the expert's list price; None where that is not known."""
+    paid_price: float | None = 0.0
     """US dollars really paid: zero for cache hits and inherited replies."""
 
 
@@ -77,7 +77,10 @@ class Journal(ABC):
 
     @abstractmethod
     def append(self, records: Sequence[JournalRecord], token: Any = None) -> None:
-        """Queue `records`; hand `token` (unless None) to `on_durable` once they are durable."""
+        """Queue `records`; hand `token` (unless None) to `on_durable` once they are durable.
+
+        Raises what the writer raised, if it did, also when there is nothing to queue.
+        """
 
     @abstractmethod
     async def close(self) -> None:

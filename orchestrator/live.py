@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from agents.engine import Attempted, Throttled
 from orchestrator.journal import AskRecord, JournalRecord, OutcomeRecord, ReplyRecord
 from protocols.asks import Ask
-from protocols.canonical import canonical_json
+from protocols.canonical import canonical_json, clean_text
 from protocols.cast import Cast
 from protocols.contract import Protocol, Replies, Session, Turn, session_rng
 from protocols.messages import Place
 from protocols.outcome import Outcome
 from protocols.question import Question
-from protocols.replies import Reply
+from protocols.replies import Reply, Usage
 from protocols.tape import Finished, Frontier, Inherited, Live, Tape, inherit, resume
+
+Price = Callable[[str, Usage], float | None]
+"""The list price of an attempt in US dollars by expert and usage; None where it is not known."""
+LONGEST_MESSAGE = 500
+"""Characters that are kept of what a protocol raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +167,12 @@ def _may_be_repeated(reply: Reply) -> bool:
     return failure is not None and failure.missing and failure.cause != "not_recorded"
 
 
-def open_session(job: Job) -> Opened | Over:
+def free(expert: str, usage: Usage) -> float | None:
+    """The price of experts that cost nothing."""
+    return 0.0
+
+
+def open_session(job: Job, price: Price = free) -> Opened | Over:
     """Start a job's session and feed it all that is recorded.
 
     A protocol that raises, or that asks otherwise than its tape, is over with a message.
@@ -172,7 +182,7 @@ def open_session(job: Job) -> Opened | Over:
         state: Frontier[Outcome] | Finished[Outcome]
         if job.branch is not None:
             state, fed = inherit(job.start(), job.branch.tape, job.branch.turns)
-            records = _inherited_records(job.session, fed)
+            records = _inherited_records(job.session, fed, price)
         else:
             state = resume(job.start(), job.tape)
     except Exception as error:  # noqa: BLE001 - a defect of one protocol; siblings live
@@ -185,26 +195,41 @@ def open_session(job: Job) -> Opened | Over:
 
 
 def outcome_json(session: int, outcome: object) -> OutcomeRecord:
-    """Return the record of a session's end: an outcome, a tuple of them, or an exception."""
-    if isinstance(outcome, Outcome):
-        return OutcomeRecord(session, "finished", outcome.as_json())
-    if isinstance(outcome, tuple) and all(isinstance(one, Outcome) for one in outcome):
-        text = canonical_json([one.model_dump(mode="json") for one in outcome])
-        return OutcomeRecord(session, "finished", text)
+    """Return the record of a session's end: an outcome, a tuple of them, or an exception.
+
+    What is no outcome, or cannot be written as JSON, is a failed session.
+    """
     if isinstance(outcome, Exception):
-        return OutcomeRecord(session, "failed", None, f"{type(outcome).__name__}: {outcome}")
-    return OutcomeRecord(
-        session, "failed", None, f"the protocol returned {type(outcome).__name__}, not an Outcome"
-    )
+        return _broken(session, f"{type(outcome).__name__}: {outcome}")
+    try:
+        if isinstance(outcome, Outcome):
+            text = outcome.as_json()
+        elif isinstance(outcome, tuple) and all(isinstance(one, Outcome) for one in outcome):
+            text = canonical_json([one.model_dump(mode="json") for one in outcome])
+        else:
+            kind = type(outcome).__name__
+            return _broken(session, f"the protocol returned {kind}, not an Outcome")
+    except Exception as error:  # noqa: BLE001 - a protocol may put anything into its detail
+        return outcome_json(session, error)
+    return OutcomeRecord(session, "finished", clean_text(text)[0])
 
 
-def _inherited_records(session: int, fed: tuple[Inherited, ...]) -> tuple[JournalRecord, ...]:
-    """Return the records of a branch's fed turns: asked by the parent, paid by the parent."""
+def _broken(session: int, message: str) -> OutcomeRecord:
+    """Return the record of a session that failed, its message in one line that any store takes."""
+    line = " ".join(clean_text(message)[0].split())
+    return OutcomeRecord(session, "failed", None, line[:LONGEST_MESSAGE])
+
+
+def _inherited_records(
+    session: int, fed: tuple[Inherited, ...], price: Price
+) -> tuple[JournalRecord, ...]:
+    """Return the records of a branch's fed turns: at their list price, paid by the parent."""
     records: list[JournalRecord] = []
     for one in fed:
         place = one.ask.place
         assert place is not None
         parent_key = one.parent_key if one.parent_key != one.ask.key else None
         records.append(AskRecord(session, one.ask, parent_key))
-        records.append(ReplyRecord(session, place, 0, True, one.reply))
+        listed = price(one.ask.seat.expert, one.reply.usage)
+        records.append(ReplyRecord(session, place, 0, True, one.reply, list_price=listed))
     return tuple(records)

@@ -52,8 +52,8 @@ _QUICK_DEATHS = 3
 """A place is given up after so many workers in a row that lived no longer than `_QUICK_S`."""
 
 _HINT = (
-    "start one with `ray start --head`, give the address as HOST:6379, or leave it out to use this "
-    "machine alone"
+    "start one with `ray start --head`, give its address as HOST:6379, or `local` for a new one on "
+    "this machine"
 )
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.live import Job, outcome_json
 from orchestrator.rebuild import Rebuilder
-from protocols.errors import Mistake, MootError, ReplayDiverged
+from orchestrator.tuning import quiet_garbage_collector
+from protocols.errors import Mistake, ReplayDiverged
 from protocols.tape import Finished, resume
 
 if TYPE_CHECKING:
@@ -94,6 +95,18 @@ def replay(
         if unknown:
             raise Mistake(f"run {run.name!r} has no session {unknown[0]}; see `moot show`")
         rows = [row for row in rows if row.id in set(sessions)]
+    with quiet_garbage_collector():
+        results, replies = _replay_rows(store, run_id, rows, on_progress)
+    return _report(run.id, run.name, results, replies)
+
+
+def _replay_rows(
+    store: Store,
+    run_id: int,
+    rows: Sequence[SessionRow],
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[list[SessionReplay], int]:
+    """Replay sessions; return what each showed and how many replies were fed."""
     bad_parts: dict[int, tuple[int, int]] = {}
     for session, turn, slot in store.check_parts(run_id):
         bad_parts.setdefault(session, (turn, slot))
@@ -103,14 +116,13 @@ def replay(
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
         rebuilder.preload(chunk)
-        for row, loaded in zip(
-            chunk, store.tapes([row.id for row in chunk], verify=True), strict=True
-        ):
+        tapes = store.tapes([row.id for row in chunk], verify=True)
+        for row, loaded in zip(chunk, tapes, strict=True):
             replies += len(loaded.tape)
             results.append(replay_session(row, loaded, rebuilder, bad_parts.get(row.id)))
         if on_progress:
             on_progress(min(start + CHUNK, len(rows)), len(rows))
-    return _report(run.id, run.name, results, replies)
+    return results, replies
 
 
 def replay_session(
@@ -130,8 +142,8 @@ def replay_session(
             reason = f"protocol version {row.version} -> {protocol.version}"
             return SessionReplay(row.id, "stale", reason)
         question, cast = rebuilder.question(row), rebuilder.cast(row)
-    except (MootError, ValueError, KeyError) as error:
-        return _diverged(row, f"cannot be rebuilt: {error}".splitlines()[0])
+    except Mistake as error:
+        return _diverged(row, f"cannot be rebuilt: {error}")
     if question.key != row.question_key:
         return _diverged(row, "question changed")
     job = Job(row.id, protocol, question, cast, row.seed, row.repeat)
@@ -148,17 +160,22 @@ def _replay_tape(row: SessionRow, loaded: LoadedTape, job: Job) -> SessionReplay
         record = outcome_json(row.id, error)
     else:
         if not isinstance(state, Finished):
-            if row.outcome_json is None:
-                return SessionReplay(row.id, "identical", complete=False)
-            return _diverged(row, "a reply is missing", state.turn, state.missing[0])
+            if row.is_over and not _never_began(row, loaded):
+                return _diverged(row, "a reply is missing", state.turn, state.missing[0])
+            return SessionReplay(row.id, "identical", complete=False)
         record = outcome_json(row.id, state.outcome)
-    if row.outcome_json is None and row.status not in ("failed", "finished"):
+    if not row.is_over:
         return SessionReplay(row.id, "identical", complete=False)
     if record.outcome != row.outcome_json:
         return _diverged(row, "outcome changed")
     if row.status == "failed" and record.message != row.message:
         return _diverged(row, "error changed")
     return SessionReplay(row.id, "identical")
+
+
+def _never_began(row: SessionRow, loaded: LoadedTape) -> bool:
+    """Whether this is a branch that could not be made of its parent."""
+    return row.status == "failed" and row.parent is not None and not loaded.tape
 
 
 def _diverged(

@@ -18,7 +18,7 @@ from orchestrator.fleet import Fleet
 from orchestrator.ledger import Ledger
 from orchestrator.live import Job, forked, repeated
 from orchestrator.provenance import code_revision, package_versions
-from orchestrator.rebuild import Rebuilder
+from orchestrator.rebuild import Rebuilder, stored_kind
 from orchestrator.spec import Difference, Known, RunSpec, Wanted, reconcile, wanted_sessions
 from protocols.canonical import canonical_json, sha256_hex
 from protocols.errors import Mistake
@@ -29,6 +29,7 @@ from protocols.tape import Tape
 
 if TYPE_CHECKING:
     from orchestrator.store import NewSession, RunRow, SessionRow, Store
+    from orchestrator.store.rows import RunStatus
 
 CHUNK = 1_000
 
@@ -148,25 +149,27 @@ async def execute(
     def price(label: str, usage: Usage) -> float | None:
         return price_of(experts[label], usage)
 
-    journal = store.journal(prepared.run_id)
-    driver = Driver(
-        fleet,
-        journal,
-        spec.experts,
-        settings=settings,
-        price=price,
-        ledger=ledger,
-        on_progress=on_progress,
-    )
-    if on_driver:
-        on_driver(driver)
-    store.update_run(prepared.run_id, status="running")
-    jobs = open_jobs(store, prepared.run_id)
-    ended = await driver.run(jobs, total=prepared.sessions, done=prepared.done)
-    finished = ended.ending == "finished"
-    store.update_run(
-        prepared.run_id, status="finished" if finished else "stopped", finished=finished
-    )
+    with store.journal(prepared.run_id) as journal:
+        driver = Driver(
+            fleet,
+            journal,
+            spec.experts,
+            settings=settings,
+            price=price,
+            ledger=ledger,
+            on_progress=on_progress,
+        )
+        if on_driver:
+            on_driver(driver)
+        store.update_run(prepared.run_id, status="running")
+        jobs = open_jobs(store, prepared.run_id)
+        finished = False
+        try:
+            ended = await driver.run(jobs, total=prepared.sessions, done=prepared.done)
+            finished = ended.ending == "finished"
+        finally:
+            status: RunStatus = "finished" if finished else "stopped"
+            store.update_run(prepared.run_id, status=status, finished=finished)
     return ended
 
 
@@ -212,7 +215,7 @@ def new_session(wanted: Wanted, ordinal: int) -> NewSession:
         shard=0,
         key=wanted.key,
         entry=wanted.entry.name,
-        kind=protocol.kind,
+        kind=stored_kind(protocol),
         version=protocol.version,
         parameters_json=wanted.entry.parameters_json,
         question_id=wanted.question.id,
@@ -227,12 +230,16 @@ def new_session(wanted: Wanted, ordinal: int) -> NewSession:
 
 
 def _apply(store: Store, run_id: int, difference: Difference, rows: Sequence[SessionRow]) -> None:
-    """Write a difference: mark what is given up, revive what is wanted again, add what is new."""
+    """Write a difference: mark what is given up, revive what is wanted again, add what is new.
+
+    May die half-way: the same difference is found again and written to its end.
+    """
     over = {row.id: row.outcome_json is not None for row in rows}
     store.set_session_status(difference.superseded, "superseded")
     store.set_session_status(difference.stale, "stale")
     store.set_session_status([i for i in difference.revived if over[i]], "finished")
     store.set_session_status([i for i in difference.revived if not over[i]], "pending")
+    store.rename_entries(dict(difference.renamed))
     first = 1 + max((row.ordinal for row in rows), default=-1)
     store.add_sessions(
         run_id, [new_session(wanted, first + i) for i, wanted in enumerate(difference.added)]
@@ -247,7 +254,7 @@ def _prepared(
     run_id: int, name: str, rows: Sequence[SessionRow], difference: Difference, *, resumed: bool
 ) -> Prepared:
     kept = set(difference.kept)
-    done = sum(1 for session in rows if session.id in kept and session.outcome_json is not None)
+    done = sum(1 for row in rows if row.id in kept and row.is_over)
     sessions = len(kept) + len(difference.added)
     return Prepared(run_id, name, resumed, difference, sessions, done)
 
@@ -264,7 +271,7 @@ def _versions(rows: Sequence[SessionRow]) -> dict[str, int]:
 
 
 def _known(row: SessionRow) -> Known:
-    return Known(row.id, row.key, row.status, row.kind, row.version, row.parent)
+    return Known(row.id, row.key, row.status, row.kind, row.version, row.parent, row.entry)
 
 
 def _parent_tapes(store: Store, rows: Sequence[SessionRow]) -> dict[int, Tape]:

@@ -21,6 +21,9 @@ from protocols.contract import Protocol, session_key
 from protocols.errors import Mistake
 from protocols.question import Question
 
+GIVEN_UP = ("superseded", "stale")
+"""The states of sessions that a run does not ask for; both come back when it does again."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -78,6 +81,7 @@ class Known:
     kind: str
     version: int
     parent: int | None = None
+    entry: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,8 @@ class Difference:
     """Sessions that nothing asks for any more."""
     stale: tuple[int, ...]
     """Of those: recorded by another version of their protocol."""
+    renamed: tuple[tuple[int, str], ...] = ()
+    """Of the kept ones: those whose entry has another name now, with that name."""
 
     def describe(self) -> str:
         """Return the difference in one line."""
@@ -111,10 +117,12 @@ def wanted_sessions(spec: RunSpec) -> Iterator[Wanted]:
     run that is stopped at any moment is a fair sample.
 
     Raises:
-        Mistake: two entries are the same protocol with the same cast, or share a name.
+        Mistake: two entries are the same protocol with the same cast, or share a name; two
+            questions share an id.
     """
     digests = [entry.protocol.digest() for entry in spec.entries]
     _refuse_twins(spec.entries, digests)
+    _refuse_repeated(spec.questions)
     for question in Rng("order", spec.seed).shuffled(spec.questions):
         for entry, digest in zip(spec.entries, digests, strict=True):
             for repeat in range(spec.repeats):
@@ -133,24 +141,17 @@ def reconcile(
         versions: the present version of each protocol kind.
     """
     latest = _latest_by_key(known)
-    keys = {session.key for session in wanted}
-    kept = tuple(latest[key].id for key in (w.key for w in wanted) if key in latest)
-    kept_ids = set(kept)
-    replaced = {session.parent for session in known if session.parent is not None}
-    dropped = [
-        session
-        for session in known
-        if session.id not in kept_ids
-        and session.id not in replaced
-        and session.status not in ("superseded", "stale")
-    ]
+    kept = [(latest[w.key], w) for w in wanted if w.key in latest]
+    kept_ids = {session.id for session, _ in kept}
+    dropped = [s for s in known if s.id not in kept_ids and s.status not in GIVEN_UP]
     stale = {s.id for s in dropped if versions.get(s.kind, s.version) != s.version}
     return Difference(
-        kept=kept,
-        revived=tuple(s.id for s in latest.values() if s.key in keys and s.status == "superseded"),
+        kept=tuple(session.id for session, _ in kept),
+        revived=tuple(session.id for session, _ in kept if session.status in GIVEN_UP),
         added=tuple(w for w in wanted if w.key not in latest),
         superseded=tuple(s.id for s in dropped if s.id not in stale),
         stale=tuple(sorted(stale)),
+        renamed=tuple((s.id, w.entry.name) for s, w in kept if s.entry != w.entry.name),
     )
 
 
@@ -164,10 +165,8 @@ def _latest_by_key(known: Sequence[Known]) -> dict[str, Known]:
             origin = by_id[origin.parent]
         present = latest.get(origin.key)
         if present is None or session.id > present.id:
-            latest[origin.key] = Known(
-                session.id, origin.key, session.status, session.kind, session.version
-            )
-    return {key: session for key, session in latest.items() if session.status != "stale"}
+            latest[origin.key] = session
+    return latest
 
 
 def _refuse_twins(entries: Sequence[Entry], digests: Sequence[str]) -> None:
@@ -183,3 +182,11 @@ def _refuse_twins(entries: Sequence[Entry], digests: Sequence[str]) -> None:
                 f"protocols {twin!r} and {entry.name!r} are the same with the same cast; "
                 "remove one, or use 'repeats' to ask again"
             )
+
+
+def _refuse_repeated(questions: Sequence[Question]) -> None:
+    seen: set[str] = set()
+    for question in questions:
+        if question.id in seen:
+            raise Mistake(f"two questions have the id {question.id!r}; give one another id")
+        seen.add(question.id)

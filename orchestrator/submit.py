@@ -8,6 +8,7 @@ user's own directory may hold an ``agents`` folder that would hide moot's. The j
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shlex
 import shutil
@@ -37,6 +38,8 @@ ENDED = ("STOPPED", "SUCCEEDED", "FAILED")
 
 _POLL_S = 0.5
 _HINT = "start a cluster with `ray start --head`, or give its dashboard as http://HOST:8265"
+_CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
+"""Loggers that tell of every upload; their modules set their own level when they are imported."""
 _API_ADDRESS = "RAY_API_SERVER_ADDRESS"
 
 
@@ -180,6 +183,8 @@ def _client(address: str | None) -> Any:
     def connect() -> Any:
         from ray.job_submission import JobSubmissionClient
 
+        for name in _CHATTY:
+            logging.getLogger(name).setLevel(logging.WARNING)
         with _preferred(wanted):
             return JobSubmissionClient(wanted)
 

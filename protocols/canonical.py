@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from json.encoder import encode_basestring
 from typing import Any
 
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
@@ -29,6 +30,11 @@ def canonical_json(value: Any) -> str:
     return _encode(value)
 
 
+def json_string(text: str) -> str:
+    """Return a text as canonical JSON; for canonical JSON that is assembled by hand, for speed."""
+    return encode_basestring(text)
+
+
 def sha256(text: str) -> bytes:
     """Return the 32 bytes of SHA-256 over `text` in UTF-8."""
     return hashlib.sha256(text.encode()).digest()
@@ -45,6 +51,8 @@ def clean_text(text: str) -> tuple[str, bool]:
     Neither can be stored in PostgreSQL or encoded in UTF-8, so text is cleaned once, where it
     enters moot, and the flag is recorded beside it.
     """
+    if text.isascii() and "\x00" not in text:  # most texts, at a tenth of the search's price
+        return text, False
     if _UNFIT.search(text) is None:
         return text, False
     return _UNFIT.sub("\ufffd", text), True

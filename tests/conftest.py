@@ -9,6 +9,10 @@ import sys
 
 from hypothesis import settings
 
+from tests.ray_cluster import ray_cluster
+
+__all__ = ["ray_cluster"]
+
 SECRET = re.compile(r"(_KEY|_KEY_ID|_TOKEN|_SECRET|_PASSWORD|_CREDENTIALS)$")
 HERE = {"", "localhost", "localhost.localdomain"}
 

@@ -69,8 +69,8 @@ class Casting:
             return Expert(label=label, model=label)
         hint = suggestion(label, [*self.workflow.experts, *self.recorded_experts])
         raise Mistake(
-            f"no expert {label!r} in the roster; {hint} Add it under experts:, or write "
-            "provider/model"
+            f"no expert {label!r} in the roster; {hint} (add it under experts:, or write "
+            "provider/model)"
         )
 
     def role_cast(self, spec: ProtocolSpec, role: str) -> RoleCast | None:

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 PARTS = {
     "skills": (
         "Skills: which of seven models should answer?",
-        "MMLU-Pro, recorded answers of real models. Symbolic-MoE asks up to three of them, chosen "
-        "by skill measured on other questions; plurality asks all.",
+        """MMLU-Pro, recorded answers of real models. Symbolic-MoE asks up to three of them, chosen
+        by skill measured on other questions; plurality asks all.""",
     ),
     "oversight": (
         "Oversight: can arguments from a passage help a judge who has not read it?",
-        "Stories and questions of the NYU debates. Debater and judge are offline experts: retrieval "
-        "baselines, not language models. They show that the machinery works; expect chance at best.",
+        """Stories and questions of the NYU debates. Debater and judge are offline experts:
+        retrieval baselines, not language models. They show that the machinery works; expect
+        chance at best.""",
     ),
 }
 NEXT = (
@@ -56,7 +57,7 @@ def run_demo(store: str = "demo.db", *, as_json: bool = False) -> int:
     if as_json:
         put_json(
             {
-                "store": store,
+                "store": results[0].store,
                 "runs": [result.as_json() for result in results],
                 "replays": [report.as_json() for report in reports],
             }
@@ -89,14 +90,14 @@ def _run_part(number: int, name: str, store: str, *, as_json: bool) -> RunResult
     title, about = PARTS[name]
     if not as_json:
         put(f"{number}/{len(PARTS)}  {title}")
-        put_wrapped(about, indent=5)
+        put_wrapped(" ".join(about.split()), indent=2)
     workflow = load_workflow(name).model_copy(update={"store": store})
     with Watch() as watch:
         result = run(workflow, hooks=watch.hooks())
         watch.finish(result.progress)
     if not as_json:
         put()
-        put_rows(result.rows, result.clusters, indent=5)
+        put_rows(result.rows, result.clusters, indent=2)
         put()
     return result
 

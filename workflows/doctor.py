@@ -124,7 +124,9 @@ def _surroundings() -> Iterator[Check]:
     yield Check("GPU", "good" if gpus else "absent", f"{len(gpus)} found" if gpus else "none")
     env = Path(".env")
     there = env.is_file()
-    yield Check(".env", "good" if there else "absent", str(env.absolute()) if there else "none here")
+    yield Check(
+        ".env", "good" if there else "absent", str(env.absolute()) if there else "none here"
+    )
 
 
 def _keys() -> Iterator[Check]:

@@ -120,4 +120,6 @@ def _messages(messages: list[Record], passage: str | None) -> list[Record]:
             return part
         return {"name": part["name"], "kind": part["kind"], "same_as": "question.passage"}
 
-    return [{**message, "parts": [brief(part) for part in message["parts"]]} for message in messages]
+    return [
+        {**message, "parts": [brief(part) for part in message["parts"]]} for message in messages
+    ]

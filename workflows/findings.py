@@ -139,7 +139,9 @@ def verdicts(rows: Sequence[Row], clusters: Mapping[str, str]) -> list[str]:
             continue
         if row.diff_best_single is not None:
             low, high = row.diff_best_single.ci_low, row.diff_best_single.ci_high
-            said.append(_against(row, "the best single expert", row.diff_best_single.mean, low, high))
+            said.append(
+                _against(row, "the best single expert", row.diff_best_single.mean, low, high)
+            )
         elif chance is not None and chance.interval == "exact":
             said.append(_against_chance(row, chance))
         if plurality is not None and row is not plurality and _common(row, plurality):
@@ -152,7 +154,7 @@ def verdicts(rows: Sequence[Row], clusters: Mapping[str, str]) -> list[str]:
 
 def points(value: float) -> str:
     """Return a difference in points with its sign: ``+8.5``."""
-    return f"{100 * value:+.1f}".replace("-", "−")
+    return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def signed_interval(low: float, high: float) -> str:
@@ -172,7 +174,7 @@ def _against(row: Row, other: str, mean: float, low: float, high: float) -> str:
 def _against_chance(row: Row, chance: Row) -> str:
     level = chance.accuracy or 0.0
     low, high = row.ci_low or 0.0, row.ci_high or 0.0
-    figures = f"{100 * low:.1f} – {100 * high:.1f} %, chance is {100 * level:.1f} %"
+    figures = f"{100 * low:.1f} to {100 * high:.1f} %, chance is {100 * level:.1f} %"
     if low > level:
         return f"{row.name} is better than chance: {figures}."
     if high < level:
@@ -190,9 +192,10 @@ def _telling_pair(rows: Sequence[Row]) -> tuple[Row, Row] | None:
     best = next((row for row in rows if row.name == "best_single" and row.n), None)
     protocols.sort(key=lambda row: row.name != "symbolic_moe")
     candidates = [*protocols[:1], best] if best else protocols[:2]
-    if len(candidates) < 2 or candidates[0] is None or candidates[1] is None:
+    if len(candidates) < 2 or not _common(*candidates):
         return None
-    return (candidates[0], candidates[1]) if _common(candidates[0], candidates[1]) else None
+    first, second = candidates
+    return first, second
 
 
 def _smallest(first: Row, second: Row, found: PairedDifference) -> float | None:

@@ -1,15 +1,13 @@
-"""The first example: a debate about each of ten stories, without a key or a GPU.
+"""The first example: two baselines debate about ten stories, without a key or a GPU.
 
-Run it with ``python -m workflows.hello``; then ``moot show hello --store hello.db`` reads on.
+``python -m workflows.hello`` runs it; then ``moot show hello --store hello.db`` reads on.
 """
-
-from __future__ import annotations
 
 from workflows import compare
 
 
 def main() -> None:
-    """Let two baselines debate, compare with a direct answer, print what came out."""
+    """Compare a debate with a direct answer and print what came out."""
     result = compare(
         ["direct_answer", {"kind": "debate", "rounds": 2}],
         questions={"path": "moot:nyu_passages", "limit": 10},

@@ -56,7 +56,8 @@ def protocols() -> Rows:
                     for role in protocol.roles()
                 ),
                 "parameters": ", ".join(
-                    f"{name}={json.dumps(value).strip(chr(34))}" for name, value in protocol.parameters().items()
+                    f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+                    for name, value in protocol.parameters().items()
                 ),
             }
         )
@@ -110,9 +111,7 @@ def workflows() -> Rows:
     found: Rows = []
     for name, path in library_workflows().items():
         lines = path.read_text(encoding="utf-8").splitlines()
-        comment = " ".join(
-            line.lstrip("# ") for line in lines[:3] if line.startswith("#")
-        )
+        comment = " ".join(line.lstrip("# ") for line in lines[:3] if line.startswith("#"))
         end = min((comment.find(mark) for mark in "?." if mark in comment), default=-1)
         found.append({"workflow": name, "about": comment[: end + 1] if end >= 0 else comment})
     return found

@@ -55,5 +55,6 @@ def unready_experts(experts: Iterable[Expert]) -> list[str]:
             if check is not None:
                 check()
         except Mistake as mistake:
-            found.append(str(mistake))
+            hint = " (a .env file is read too; moot list experts names some that need no key)"
+            found.append(f"{mistake}{hint if 'is not set' in str(mistake) else ''}")
     return list(dict.fromkeys(found))

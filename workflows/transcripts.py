@@ -173,7 +173,7 @@ def _outcome(record: Record) -> str:
 
 def _share(outcome: dict[str, Any]) -> str:
     """Return the probability of the answer, where there is one."""
-    if not outcome["distribution"] or outcome["answer"] not in LABELS:
+    if not outcome["distribution"] or not outcome["answer"]:
         return ""
     return f" {outcome['distribution'][LABELS.index(outcome['answer'])]:.3f}"
 
@@ -191,7 +191,7 @@ def _spent(record: Record) -> str:
         for attempt in ([ask["reply"]] if ask["reply"] else []) + ask["other_attempts"]
     ]
     tokens = sum(one["prompt_tokens"] + one["completion_tokens"] for one in attempts)
-    price = sum(one["list_price"] for one in attempts)
+    price = sum(one["list_price"] or 0.0 for one in attempts)
     text = f"{len(asks)} asks, {tokens:,} tokens"
     return text + (f", ${price:.4f}" if price else "")
 
@@ -208,4 +208,3 @@ def _wrapped(text: str, width: int, indent: str = "", later: str | None = None) 
             break_on_hyphens=False,
         )
     return lines
-

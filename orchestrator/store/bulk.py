@@ -83,8 +83,9 @@ def _copy(connection: Connection, table: str, columns: tuple[str, ...], rows: Se
         f"CREATE TEMPORARY TABLE IF NOT EXISTS new_{table} (LIKE {table}) ON COMMIT DELETE ROWS"
     )
     copying = f"COPY new_{table} ({names}) FROM STDIN"
+    driver: Any = connection.connection
     try:
-        with connection.connection.cursor() as cursor, cursor.copy(copying) as copy:
+        with driver.cursor() as cursor, cursor.copy(copying) as copy:
             for row in rows:
                 copy.write_row(row)
     except Error as error:

@@ -26,7 +26,9 @@ Durability = Literal["process", "power"]
 BUSY_S = 60.0
 WRITER_CACHE_KIB = 256 * 1024
 READER_CACHE_KIB = 64 * 1024
-CHECKPOINT_PAGES = 16_384
+CHECKPOINT_PAGES = 65_536
+"""Pages (4 KiB) in the log before they are copied into the file: parts lie there in the order of
+their hashes, so a rare copy writes each page once where frequent ones write it many times."""
 
 
 def writing_engine(address: Address, *, create: bool, durability: Durability) -> Engine:

@@ -1,18 +1,20 @@
-"""Parts: text that is not a reply is stored once, under its hash, and named by an integer."""
+"""Parts: text that is not a reply, named by an integer. Shared parts are stored once, by hash."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, literal_column, select
 
 from orchestrator.store.bulk import in_chunks, insert_rows, new_ids
 from orchestrator.store.tables import PART
 from protocols.canonical import sha256
 
 REMEMBERED = 200_000
-COLUMNS = ("id", "hash", "kind", "body")
+COLUMNS = ("id", "shared", "hash", "kind", "body")
+SHARED: ColumnElement[bool] = literal_column("shared")
+"""Spelt like the condition of the index on hashes, without which SQLite would not use it."""
 
 
 class NewPart(NamedTuple):
@@ -57,7 +59,7 @@ class KnownParts:
 
 
 def intern_parts(connection: Connection, wanted: Mapping[bytes, NewPart]) -> dict[bytes, int]:
-    """Return the id of each part in `wanted`, storing those that are not there yet.
+    """Return the id of each shared part in `wanted`, storing those that are not there yet.
 
     They go in sorted by hash, so that several writers cannot wait for each other in a circle.
     """
@@ -67,17 +69,26 @@ def intern_parts(connection: Connection, wanted: Mapping[bytes, NewPart]) -> dic
     if not missing:
         return found
     ids = new_ids(connection, "part", len(missing))
-    rows = [(part, digest, *wanted[digest]) for part, digest in zip(ids, missing, strict=True)]
+    new = dict(zip(missing, ids, strict=True))
+    rows = [(part, True, digest, *wanted[digest]) for digest, part in new.items()]
     if insert_rows(connection, "part", COLUMNS, rows) == len(rows):
-        found.update(zip(missing, ids, strict=True))
+        found.update(new)
     else:  # another writer was faster with some of them
         found.update(_stored(connection, missing))
     return found
 
 
+def store_parts(connection: Connection, wanted: Mapping[bytes, NewPart]) -> dict[bytes, int]:
+    """Store parts that are not shared, without looking for equal ones; return their ids."""
+    new = dict(zip(wanted, new_ids(connection, "part", len(wanted)), strict=True))
+    rows = [(part, False, digest, *wanted[digest]) for digest, part in new.items()]
+    insert_rows(connection, "part", COLUMNS, rows)
+    return new
+
+
 def _stored(connection: Connection, digests: list[bytes]) -> dict[bytes, int]:
     found: dict[bytes, int] = {}
     for chunk in in_chunks(digests):
-        query = select(PART.c.hash, PART.c.id).where(PART.c.hash.in_(chunk))
+        query = select(PART.c.hash, PART.c.id).where(PART.c.hash.in_(chunk), SHARED)
         found.update((bytes(row.hash), row.id) for row in connection.execute(query))
     return found

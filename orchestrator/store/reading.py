@@ -18,27 +18,29 @@ from protocols.messages import Place
 from protocols.tape import Recorded
 
 SESSIONS_AT_ONCE = 200
+UNREADABLE = -1
+"""Stands for the parts of an ask whose messages cannot be read; no part has this id."""
 
 SAME_SLOT = and_(
     REPLY.c.session == ASK.c.session, REPLY.c.turn == ASK.c.turn, REPLY.c.slot == ASK.c.slot
 )
-_TAPE = (
-    select(
-        *(ASK.c.session, ASK.c.turn, ASK.c.slot, ASK.c.key, ASK.c.inherited, REPLY.c.digest),
-        *[REPLY.c[name] for name in SEEN_COLUMNS],
-        *(REPLY.c.latency_s, REPLY.c.model_served),
-    )
-    .outerjoin_from(ASK, REPLY, and_(SAME_SLOT, REPLY.c.accepted))
-    .order_by(ASK.c.session, ASK.c.turn, ASK.c.slot)
-)
+_TAPE = select(
+    *(ASK.c.session, ASK.c.turn, ASK.c.slot, ASK.c.key, ASK.c.inherited),
+    *(REPLY.c.accepted, REPLY.c.digest),
+    *[REPLY.c[name] for name in SEEN_COLUMNS],
+    *(REPLY.c.latency_s, REPLY.c.model_served),
+).order_by(ASK.c.session, ASK.c.turn, ASK.c.slot)
+ACCEPTED = _TAPE.outerjoin_from(ASK, REPLY, and_(SAME_SLOT, REPLY.c.accepted))
+EVERY_ATTEMPT = _TAPE.outerjoin_from(ASK, REPLY, SAME_SLOT)
 
 
 def read_tapes(engine: Engine, session_ids: Sequence[int], *, verify: bool) -> Iterator[LoadedTape]:
     """Yield the tape of each session in the order given; reads ahead a few hundred sessions."""
+    query = EVERY_ATTEMPT if verify else ACCEPTED
     for chunk in in_chunks(session_ids, SESSIONS_AT_ONCE):
         rows: dict[int, list[Any]] = {}
         with engine.connect() as connection:
-            for row in connection.execute(_TAPE.where(ASK.c.session.in_(chunk))):
+            for row in connection.execute(query.where(ASK.c.session.in_(chunk))).all():
                 rows.setdefault(row[0], []).append(row)
         for session in chunk:
             yield _tape(session, rows.get(session, []), verify=verify)
@@ -49,14 +51,21 @@ def _tape(session: int, rows: list[Any], *, verify: bool) -> LoadedTape:
     inherited: dict[Place, str] = {}
     tampered: list[Place] = []
     for row in rows:
-        _, turn, slot, key, parent_key, digest = row[:6]
+        _, turn, slot, key, parent_key, accepted, digest = row[:7]
         place = Place(turn, slot)
         if parent_key is not None:
             inherited[place] = parent_key
         if digest is None:
             continue
-        reply = read_reply(row[6:], place)
-        tape[place] = Recorded(key, reply)
+        try:
+            reply = read_reply(row[7:], place)
+        except (ValueError, TypeError):
+            if not verify:
+                raise
+            tampered.append(place)
+            continue
+        if accepted:
+            tape[place] = Recorded(key, reply)
         if verify and reply.digest != bytes(digest):
             tampered.append(place)
     return LoadedTape(session, tape, inherited, tuple(tampered))
@@ -100,30 +109,42 @@ def find_damaged(connection: Connection, run_id: int) -> list[tuple[int, int, in
         .where(SESSION.c.run == run_id)
         .execution_options(yield_per=1_000)
     )
-    used: set[int] = set()
-    for row in connection.execute(of_run):
-        used.update(part_ids(row.messages))
-    damaged = used - _sound(connection, used)
+    used: set[Any] = set()
+    for *_, messages in connection.execute(of_run):
+        used.update(_readable_ids(messages))
+    damaged = used - _sound(connection, {part for part in used if type(part) is int})
     if not damaged:
         return []
     return sorted(
-        (row.session, row.turn, row.slot)
-        for row in connection.execute(of_run)
-        if not damaged.isdisjoint(part_ids(row.messages))
+        (session, turn, slot)
+        for session, turn, slot, messages in connection.execute(of_run)
+        if not damaged.isdisjoint(_readable_ids(messages))
     )
 
 
-def part_ids(messages_json: str) -> Iterator[int]:
-    """Yield the ids of the parts of an ask."""
-    for _, pieces in json.loads(messages_json):
-        for piece in pieces:
-            yield piece[1]
+def part_ids(messages_json: str) -> set[Any]:
+    """Return the ids of the parts of an ask: integers, unless the row was damaged.
+
+    Raises:
+        ValueError: it was damaged, and cannot be read.
+        LookupError: likewise.
+        TypeError: likewise.
+    """
+    return {piece[1] for _, pieces in json.loads(messages_json) for piece in pieces}
+
+
+def _readable_ids(messages_json: str) -> set[Any]:
+    """Return the ids of the parts of an ask, UNREADABLE where its messages were damaged."""
+    try:
+        return part_ids(messages_json)
+    except (ValueError, TypeError, LookupError):
+        return {UNREADABLE}
 
 
 def _sound(connection: Connection, ids: set[int]) -> set[int]:
     sound: set[int] = set()
     for chunk in in_chunks(sorted(ids)):
-        for row in connection.execute(select(PART).where(PART.c.id.in_(chunk))):
-            if part_digest(row.kind, row.body) == bytes(row.hash):
-                sound.add(row.id)
+        query = select(PART.c.id, PART.c.hash, PART.c.kind, PART.c.body)
+        rows = connection.execute(query.where(PART.c.id.in_(chunk))).all()
+        sound.update(row[0] for row in rows if part_digest(row[2], row[3]) == bytes(row[1]))
     return sound

@@ -90,6 +90,11 @@ class SessionRow:
     outcome_json: str | None
     message: str
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it needs no more replies: it has an outcome, or its protocol failed."""
+        return self.outcome_json is not None or self.status in ("finished", "failed")
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedTape:
@@ -113,5 +118,5 @@ class Totals(TypedDict):
     prompt_tokens: int
     completion_tokens: int
     list_price: float
-    """US dollars."""
+    """US dollars, as far as prices are known."""
     paid_price: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -72,7 +72,10 @@ def read_runs(connection: Connection) -> list[RunRow]:
 
 
 def search_run(connection: Connection, name_or_id: str) -> RunRow | None:
-    """Return the run of that name, else of that id, else whose name alone begins so."""
+    """Return the run of that name, else of that id, else the one whose name begins so.
+
+    Of a run and others named after it (``debates``, ``debates-fork``) the first one is meant.
+    """
     if not name_or_id:
         return None
     row = connection.execute(_runs().where(RUN.c.name == name_or_id)).first()
@@ -81,8 +84,8 @@ def search_run(connection: Connection, name_or_id: str) -> RunRow | None:
     if row is not None:
         return _run_row(row)
     begins = func.substr(RUN.c.name, 1, len(name_or_id)) == name_or_id
-    rows = connection.execute(_runs().where(begins).order_by(RUN.c.name).limit(4)).all()
-    if len(rows) > 1:
+    rows = connection.execute(_runs().where(begins).order_by(func.length(RUN.c.name))).all()
+    if any(not row.name.startswith(rows[0].name) for row in rows):
         names = ", ".join(repr(row.name) for row in rows[:3])
         more = "..." if len(rows) > 3 else ""
         raise StoreMistake(
@@ -132,7 +135,7 @@ def read_sessions(
     if statuses is not None:
         query = query.where(SESSION.c.status.in_(sorted(statuses)))
     query = query.order_by(SESSION.c.ordinal, SESSION.c.id)
-    return [SessionRow(*row) for row in connection.execute(query)]
+    return [SessionRow(*row) for row in connection.execute(query).all()]
 
 
 def read_session(connection: Connection, session_id: int) -> SessionRow | None:
@@ -146,12 +149,17 @@ def mark_sessions(connection: Connection, ids: Collection[int], status: str) -> 
     update_sessions(connection, ("status",), [(status, one) for one in sorted(set(ids))])
 
 
+def set_entries(connection: Connection, entries: Mapping[int, str]) -> None:
+    """Set the entry of sessions by id."""
+    update_sessions(connection, ("entry",), [(name, one) for one, name in sorted(entries.items())])
+
+
 def read_documents(connection: Connection, part_ids: Collection[int]) -> dict[int, str]:
     """Return the bodies of parts by id; ids that are not there are left out."""
     found: dict[int, str] = {}
     for chunk in in_chunks(sorted(set(part_ids))):
         query = select(PART.c.id, PART.c.body).where(PART.c.id.in_(chunk))
-        found.update((row.id, row.body) for row in connection.execute(query))
+        found.update((row.id, row.body) for row in connection.execute(query).all())
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -153,6 +153,11 @@ class Store:
         with self._writing() as connection:
             runs.mark_sessions(connection, ids, status)
 
+    def rename_entries(self, entries: Mapping[int, str]) -> None:
+        """Give sessions, by id, another entry."""
+        with self._writing() as connection:
+            runs.set_entries(connection, entries)
+
     def documents(self, part_ids: Collection[int]) -> dict[int, str]:
         """Return the text of stored documents by id."""
         with self._reading() as connection:
@@ -163,7 +168,7 @@ class Store:
 
         Args:
             session_ids: sessions; any number of them, a few hundred are read at once.
-            verify: recompute the digest of every reply and list those that do not fit.
+            verify: recompute the digest of every attempt's reply and list those that do not fit.
         """
         with told(self.shown, "read"):
             yield from reading.read_tapes(self._engine, session_ids, verify=verify)

@@ -151,18 +151,35 @@ class ReplyTable(SQLModel, table=True):
     """SHA-256 over all that the session saw of it."""
     latency_s: float
     model_served: str | None = _text(default=None)
-    list_price: float
-    """US dollars."""
-    paid_price: float
+    list_price: float | None = None
+    """US dollars; none where the price is not known."""
+    paid_price: float | None = None
 
 
 class PartTable(SQLModel, table=True):
-    """Text that is not a reply, stored once."""
+    """Text that is not a reply.
+
+    What many asks read is stored once: among the shared parts the hash is unique. What quotes a
+    reply is new with almost every reply, and an index in the order of hashes is touched all over
+    with every commit; so such parts are left out of it, and the writer only looks among the ones
+    that it wrote lately. That keeps the cost of a part the same however many there are.
+    """
 
     __tablename__: ClassVar[str] = "part"
+    __table_args__ = (
+        Index(
+            "part_hash",
+            "hash",
+            unique=True,
+            sqlite_where=text("shared"),
+            postgresql_where=text("shared"),
+        ),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
-    hash: bytes = Field(sa_type=LargeBinary, unique=True)
+    shared: bool
+    """False where it quotes a reply."""
+    hash: bytes = Field(sa_type=LargeBinary)
     """SHA-256 over kind, newline and body."""
     kind: str = _text()
     """``text``, ``image`` (a data URL) or ``document`` (JSON)."""

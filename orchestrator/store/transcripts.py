@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 from orchestrator.journal import AskRecord, JournalRecord, OutcomeRecord, ReplyRecord
 from orchestrator.store.bulk import Row, insert_rows, update_sessions
 from orchestrator.store.encoding import ASK_COLUMNS, REPLY_COLUMNS, ask_row, reply_row
-from orchestrator.store.parts import KnownParts, NewPart, intern_parts
+from orchestrator.store.parts import KnownParts, NewPart, intern_parts, store_parts
 from orchestrator.store.tables import REPLY
 
 ATTEMPT, ACCEPTED, DIGEST = (REPLY_COLUMNS.index(n) for n in ("attempt", "accepted", "digest"))
@@ -52,21 +52,25 @@ class TranscriptWriter:
     def _intern(self, asks: list[AskRecord]) -> dict[bytes, int]:
         """Return the ids of all parts of `asks`."""
         ids: dict[bytes, int] = {}
-        unknown: dict[bytes, NewPart] = {}
+        shared: dict[bytes, NewPart] = {}
+        quoted: dict[bytes, NewPart] = {}
         known = self._known
         for record in asks:
             for message in record.ask.messages:
                 for part in message.parts:
                     digest = part.digest
-                    if digest in ids or digest in unknown:
+                    if digest in ids:
                         continue
                     found = known.get(digest)
-                    if found is None:
-                        unknown[digest] = NewPart(part.kind, part.text)
-                    else:
+                    if found is not None:
                         ids[digest] = found
-        if unknown:
-            new = intern_parts(self._connection, unknown)
+                    elif part.origin is None:
+                        shared[digest] = NewPart(part.kind, part.text)
+                    else:
+                        quoted[digest] = NewPart(part.kind, part.text)
+        if shared or quoted:
+            new = store_parts(self._connection, quoted) if quoted else {}
+            new.update(intern_parts(self._connection, shared))
             for digest, part_id in new.items():
                 known.put(digest, part_id)
             ids.update(new)

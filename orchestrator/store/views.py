@@ -85,8 +85,8 @@ def sum_totals(
             attempts=attempts,
             prompt_tokens=int(prompt),
             completion_tokens=int(completion),
-            list_price=float(list_price),
-            paid_price=float(paid_price),
+            list_price=float(list_price or 0.0),
+            paid_price=float(paid_price or 0.0),
         )
     return totals
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from orchestrator.journal import AskRecord, JournalRecord, OutcomeRecord, ReplyRecord
 from orchestrator.store import (
@@ -374,6 +375,8 @@ class StoreContract(OneStore):
                 reader.create_run(new_run("other"))
             with pytest.raises(StoreMistake, match="reading only"):
                 reader.journal(run)
+            with reader._engine.connect() as connection, pytest.raises(DBAPIError):
+                connection.exec_driver_sql("DELETE FROM run")
 
     def test_the_migrations_make_the_tables(self, store: Store, url: str):
         from alembic.autogenerate import compare_metadata

@@ -18,9 +18,10 @@ from orchestrator.store import (
     StoreMistake,
 )
 from protocols.asks import Ask
-from protocols.messages import Message, Place
+from protocols.messages import Message, Part, Place
 from protocols.replies import Reply, failed
 from tests.orchestrator.store_examples import (
+    HOSTILE,
     ROOT,
     SEAT,
     SYSTEM,
@@ -73,7 +74,7 @@ class JournalContract(OneStore):
             store,
             run,
             pair(sessions[0], place, "first"),
-            [*twins, *pair(sessions[1], place)],
+            [*twins, *[r for n in range(40) for r in pair(sessions[1], Place(n, 0))]],
             twins[:2],
         )
         assert reported == [0, 1, 2]
@@ -87,6 +88,44 @@ class JournalContract(OneStore):
         assert loaded.tape[place].reply.text == "Answer: A"
 
     # durability
+
+    async def test_hostile_texts_in_bulk(self, store: Store, run: int, sessions: list[int]):
+        texts = [HOSTILE, "\\N", "\\.", "", "\t", "\\", "NULL", "'", "{}", "\r\n", "\x01"] * 60
+        records: list[JournalRecord] = []
+        for turn, said in enumerate(texts):
+            place = Place(turn, 0)
+            reply = Reply(said, None, (0.1, 1 / 3), "stated", model_served=said, latency_s=0.1)
+            records.append(AskRecord(sessions[0], an_ask(place, said, str(turn))))
+            records.append(ReplyRecord(sessions[0], place, 0, True, reply, 0.1, 1e-9))
+        await write(store, run, records)
+        (loaded,) = store.tapes(sessions[:1], verify=True)
+        assert loaded.tampered == ()
+        assert [recorded.reply.text for recorded in loaded.tape.values()] == texts
+        assert {one.reply.latency_s for one in loaded.tape.values()} == {0.1}
+        assert [one.reply.model_served for one in loaded.tape.values()] == texts
+        asked = [row["messages"][1]["parts"][0]["text"] for row in store.ask_rows(sessions[:1])]
+        assert asked == texts
+        assert {row["paid_price"] for row in store.reply_rows(sessions[:1])} == {1e-9}
+        assert store.check_parts(run) == []
+
+    async def test_quotes_are_stored_once_by_one_writer(
+        self, store: Store, url: str, run: int, sessions: list[int]
+    ):
+        said = Part("speech", HOSTILE, origin=Place(0, 0))
+        message = Message("user", (said, Part("again", HOSTILE), SYSTEM, said))
+        asks = [Ask(SEAT, (message,), place=Place(1, slot)) for slot in range(2)]
+        for session in sessions[:2]:
+            await write(store, run, *[[AskRecord(session, ask)] for ask in asks])
+        rows = list(store.ask_rows(sessions))
+        assert len(rows) == 4
+        for row in rows:
+            texts = [part["text"] for part in row["messages"][0]["parts"]]
+            assert texts == [HOSTILE, HOSTILE, SYSTEM.text, HOSTILE]
+        assert store.check_parts(run) == []
+        with raw(url) as connection:
+            query = text("SELECT shared, count(*) FROM part WHERE kind = 'text' GROUP BY shared")
+            counts = {bool(row[0]): row[1] for row in connection.execute(query)}
+        assert counts == {False: 2, True: 2}
 
     async def test_a_token_is_reported_when_others_can_see_the_row(
         self, store: Store, url: str, run: int, sessions: list[int]
@@ -171,10 +210,12 @@ class JournalContract(OneStore):
             [*command, str(ids[0])], cwd=ROOT, stdout=subprocess.PIPE, text=True
         ) as writer:
             assert writer.stdout is not None
-            printed = [writer.stdout.readline().strip() for _ in range(400)]
-            with pytest.raises(StoreMistake, match="worked on by another process"):
-                store.journal(run)
-            writer.kill()
+            try:
+                printed = [writer.stdout.readline().strip() for _ in range(400)]
+                with pytest.raises(StoreMistake, match="worked on by another process"):
+                    store.journal(run)
+            finally:
+                writer.kill()
             printed += [line.strip() for line in writer.stdout if line.endswith("\n")]
         durable = {int(number) for number in printed}
         assert len(durable) >= 400
@@ -194,7 +235,7 @@ class JournalContract(OneStore):
                 other.journal(run)
             with other.journal(run, shard=1), other.journal(run + 1):
                 pass
-        with store.journal(run):
+        with Store.open(url) as other, other.journal(run):
             pass
 
     async def test_a_closed_journal_gives_its_lock_up(self, store: Store, run: int):

@@ -322,6 +322,37 @@ async def test_repeating_a_failure_keeps_what_did_not_fail() -> None:
     assert list(same.engine.attempts) == [bench.accepted()[1][Place(1, 0)].key]
 
 
+class FullDisk(MemoryJournal):
+    """A journal whose writer fails at a commit, as one on a full disk does."""
+
+    def __init__(self, good: int) -> None:
+        super().__init__()
+        self.good = good
+        self.loop = asyncio.get_running_loop()
+
+    def append(self, records: Sequence[JournalRecord], token: Any = None) -> None:
+        if self.good < 0:
+            raise OSError("no space left")
+        if records and self.good == 0:
+            self.good = -1
+            self.loop.call_soon(self._on_durable, ())  # as the writer wakes the loop
+            return
+        self.good -= bool(records)
+        super().append(records, token)
+
+
+@pytest.mark.parametrize("good", [0, 1, 2, 3])
+async def test_a_failing_store_ends_the_run_instead_of_hanging_it(good: int) -> None:
+    bench = Bench()
+    bench.driver = Driver(
+        LocalFleet(factory=lambda expert: bench.engine),
+        FullDisk(good),
+        [Expert(label="x", model="scripted/echo")],
+    )
+    with pytest.raises(OSError, match="no space left"):
+        await asyncio.wait_for(bench.run([a_job(i) for i in range(3)]), 30)
+
+
 async def test_nothing_to_do_is_done() -> None:
     bench = Bench()
     ended = await bench.run([])

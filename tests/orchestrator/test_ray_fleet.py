@@ -6,6 +6,7 @@ import asyncio
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,6 @@ from orchestrator.ray_fleet import RayFleet
 from protocols.errors import Mistake
 from protocols.messages import Place
 from protocols.replies import Failure, Reply, Usage
-from tests.orchestrator.conftest import Cluster, free_port
 from tests.orchestrator.fleet_contract import (
     ECHO,
     FAILING,
@@ -33,6 +33,7 @@ from tests.orchestrator.fleet_contract import (
     asks_of,
     running,
 )
+from tests.ray_cluster import Cluster, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,7 +53,8 @@ from protocols.messages import Message, Part
 async def main():
     inbox = Inbox()
     fleet = RayFleet({address!r})
-    ask = Ask(Seat("s", "s", "echo", Model("scripted/echo")), (Message("user", (Part("q", "hi"),)),))
+    seat = Seat("s", "s", "echo", Model("scripted/echo"))
+    ask = Ask(seat, (Message("user", (Part("q", "hi"),)),))
     try:
         await fleet.start([Expert(label="echo", model="scripted/echo")], inbox)
         for event in inbox.take():
@@ -76,6 +78,7 @@ def drive(folder: Path, address: str | None, patience: float = 25.0) -> str:
     script = folder / "driver.py"
     script.write_text(DRIVER.format(root=str(ROOT), address=address, patience=patience))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["HOME"] = str(folder)  # a new cluster writes its token there
     done = subprocess.run(
         [sys.executable, str(script)],
         cwd=folder,
@@ -140,23 +143,23 @@ async def test_several_workers_share_the_work() -> None:
 async def test_a_worker_that_is_killed_is_replaced_until_it_dies_too_often() -> None:
     fleet = RayFleet(workers=1)
     async with running(fleet, SLOW, VOTER) as rig:
-        for death in range(3):
-            worker = rig.worker
-            rig.send(10 + death, SLOW, asks_of(SLOW, 10))
-            before = await rig.answers(20 + death, VOTER, asks_of(VOTER, 10))
-            assert not any(r.failed for r in before if isinstance(r, Reply))
-            os.kill(await process_of(fleet, worker), signal.SIGKILL)
-            events = rig.events
-            await rig.until(lambda: sum(isinstance(e, WorkerLost) for e in events) == death + 1)
-            lost = next(e for e in reversed(rig.events) if isinstance(e, WorkerLost))
-            assert lost.worker == worker
-            assert lost.replaced == (death < 2)
-            assert "\n" not in lost.message
-            assert rig.results(10 + death) == {}
-            if lost.replaced:
-                await rig.until(lambda: rig.worker != worker)
-        rig.send(99, VOTER, asks_of(VOTER, 1))
-        assert len({event.worker for event in rig.joined}) == 3
+
+        def lost() -> list[WorkerLost]:
+            return [event for event in rig.events if isinstance(event, WorkerLost)]
+
+        while not lost() or lost()[-1].replaced:
+            deaths = len(lost())
+            await rig.until(lambda: len(rig.joined) == len(lost()) + 1)
+            rig.send(10 + deaths, SLOW, asks_of(SLOW, 10))
+            served = await rig.answers(20 + deaths, VOTER, asks_of(VOTER, 10))
+            assert not any(r.failed for r in served if isinstance(r, Reply))
+            os.kill(await process_of(fleet, rig.worker), signal.SIGKILL)
+            await rig.until(lambda: rig.worker in {event.worker for event in lost()})
+            assert rig.results(10 + deaths) == {}
+        assert [event.replaced for event in lost()] == [True, True, False]
+        assert [event.worker for event in lost()] == [event.worker for event in rig.joined]
+        assert not any("\n" in event.message for event in lost())
+        rig.send(99, VOTER, asks_of(VOTER, 1))  # to a lost worker: dropped
 
 
 @pytest.mark.ray
@@ -191,10 +194,8 @@ def test_nobody_at_the_address_is_a_mistake(tmp_path: Path) -> None:
 
 @pytest.mark.ray
 def test_somebody_else_at_the_address_is_a_mistake(tmp_path: Path) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
-        said = drive(tmp_path, "127.0.0.1:{}".format(server.getsockname()[1]), patience=2.0)
+        said = drive(tmp_path, f"127.0.0.1:{server.getsockname()[1]}", patience=2.0)
     assert said.startswith("Mistake: the Ray cluster at 127.0.0.1:")
     assert said.count("\n") == 1
 

@@ -214,7 +214,6 @@ async def test_an_entry_under_a_new_name_is_the_same_sessions(store: Store) -> N
         ("raises at once", "RuntimeError: broken"),
         ("no outcome", "the protocol returned NoneType, not an Outcome"),
         ("no json", "PydanticSerializationError: "),
-        ("nan", "ValueError: "),
     ],
 )
 async def test_a_protocol_in_trouble_fails_alone(store: Store, trouble: str, message: str) -> None:

@@ -176,7 +176,7 @@ def test_a_missing_speech_ends_the_session(boundary):
     assert len(played.asks) == 4
     assert played.outcome.missing
     assert played.outcome.failures == {boundary: 1}
-    assert len(played.outcome.detail["speeches"]["A"]) == 1  # type: ignore[index,arg-type,call-overload]
+    assert len(played.outcome.detail["speeches"]["A"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_debate_goes_on_where_a_debater_gives_no_speech(nothing):
     outcome = played.outcome
     assert outcome.answer == "B"
     assert outcome.failures == ({nothing.failure.boundary: 1} if nothing.failure else {})
-    assert outcome.detail["speeches"]["A"][0] is None  # type: ignore[index,call-overload]
+    assert outcome.detail["speeches"]["A"][0] is None
 
 
 def test_no_gold_reaches_anybody():

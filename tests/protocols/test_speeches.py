@@ -28,7 +28,7 @@ def test_an_overlong_speech_is_cut_and_its_quote_closed():
         debate = Debate(rounds=1, max_characters=most)
         played = play(debate, PAIR, CAST, judged_by(always("Answer: A"), debater))
         assert heard(played.asks[-1])[0] == speech
-        assert played.outcome.detail["speeches"]["A"][0]["cut"] is True  # type: ignore[index,call-overload]
+        assert played.outcome.detail["speeches"]["A"][0]["cut"] is True
 
 
 @pytest.mark.parametrize(

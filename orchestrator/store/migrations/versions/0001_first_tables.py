@@ -86,17 +86,18 @@ def _create_transcripts() -> None:
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         _float("latency_s"),
         *_texts("model_served", nullable=True),
-        _float("list_price"),
-        _float("paid_price"),
+        _float("list_price", nullable=True),
+        _float("paid_price", nullable=True),
     )
     _create_partial("reply_accepted", "reply", ["session", "turn", "slot"], "accepted")
     op.create_table(
         "part",
         _integer("id", primary_key=True),
+        sa.Column("shared", sa.Boolean(), nullable=False),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
         *_texts("kind", "body"),
-        sa.UniqueConstraint("hash"),
     )
+    _create_partial("part_hash", "part", ["hash"], "shared")
 
 
 def _create_findings() -> None:

@@ -41,7 +41,7 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         patch.setenv("RAY_AUTH_TOKEN_PATH", str(home / "auth_token"))
         patch.setenv("RAY_AUTH_MODE", "")  # so that leaving unsets what Ray sets
         patch.delenv("RAY_AUTH_MODE")  # Ray turns tokens on; a mode set after its import is unseen
-        root = Path(__file__).resolve().parents[2]
+        root = Path(__file__).resolve().parents[1]
         ray.init(
             address="local",
             num_cpus=2,

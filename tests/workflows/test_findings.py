@@ -1,0 +1,121 @@
+"""The sentences under a table say what its rows show, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from workflows import findings
+from workflows.table import Row, chance_row, with_differences
+
+
+def row(name: str, values: Sequence[float | None], kind="protocol", calls=10) -> Row:
+    present = [value for value in values if value is not None]
+    accuracy = sum(present) / len(present) if present else None
+    return Row(
+        name=name,
+        kind=kind,
+        n=len(present),
+        correct=sum(present),
+        accuracy=accuracy,
+        ci_low=accuracy,
+        ci_high=accuracy,
+        calls=calls,
+        failed=len(values) - len(present),
+        unparsed=0,
+        rule="plurality",
+        tie_rule="first",
+        values={f"q{n}": value for n, value in enumerate(values)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([1.0] * 40, "a beats the best single expert: +100.0 points"),
+        ([0.0] * 40, "a is not shown to differ from the best single expert: +0.0 points"),
+    ],
+    ids=["better", "equal"],
+)
+def test_against_the_best_single(values, said) -> None:
+    rows = with_differences([row("a", values), row("best_single", [0.0] * 40, "baseline")], {})
+    assert findings.verdicts(rows, {})[0].startswith(said)
+
+
+def test_worse_than_the_best_single_is_said() -> None:
+    rows = with_differences([row("a", [0.0] * 40), row("best_single", [1.0] * 40, "baseline")], {})
+    (said,) = findings.verdicts(rows, {})
+    low = "\N{MINUS SIGN}100.0"
+    assert said == f"a is worse than the best single expert: {low} points [{low}, {low}]."
+
+
+def test_against_plurality_the_calls_are_told() -> None:
+    rows = [row("a", [1.0, 0.0] * 20, calls=10), row("plurality", [1.0] * 40, calls=40)]
+    (said,) = findings.verdicts(rows, {})
+    assert said.startswith("a is worse than plurality")
+    assert said.endswith("with 25 % of its calls.")
+
+
+def test_against_chance() -> None:
+    chance = chance_row({f"q{n}": 2 for n in range(40)}, {})
+    for value, said in ((1.0, "better than"), (0.0, "worse than"), (0.5, "cannot be told from")):
+        assert said in findings.verdicts([row("a", [value] * 40), chance], {})[0]
+
+
+def test_a_protocol_without_questions_is_not_judged() -> None:
+    rows = with_differences([row("a", [None] * 4), row("best_single", [1.0] * 4, "baseline")], {})
+    assert findings.verdicts(rows, {}) == []
+    assert findings.power(rows, {}) is None
+
+
+def test_power_in_words() -> None:
+    best = row("best_single", [1.0, 0.0] * 200, "baseline")
+    some = row("symbolic_moe", [1.0, 0.0, 0.0, 1.0] * 100)
+    assert findings.power([some, best], {}) == (
+        "400 questions could have shown a difference of 9.9 points between symbolic_moe and "
+        "best_single (80 % power)."
+    )
+    same = findings.power([row("symbolic_moe", [1.0, 0.0] * 200), best], {})
+    assert same is not None
+    assert "right on the same questions" in same
+    few = findings.power([row("a", [1.0, 1.0, 0.0]), row("b", [1.0, 0.0, 0.0])], {})
+    assert few is not None
+    assert "too few to show any difference" in few
+
+
+def test_power_of_clusters_is_that_of_their_differences() -> None:
+    clusters = {f"q{n}": f"c{n // 4}" for n in range(400)}
+    alike = [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0] * 50
+    first, second = row("a", alike), row("b", alike[4:] + alike[:4])
+    said = findings.power([first, second], clusters)
+    assert said is not None
+    shown = float(said.split("difference of ")[1].split()[0])
+    assert shown == pytest.approx(28.0, abs=1.5)  # 2.8 standard errors of 100 differences of +-1
+    assert "100 units" in findings.counted([first], clusters)
+
+
+def test_pairs_leave_out_what_shares_no_question() -> None:
+    a, b = row("a", [1.0, 0.0]), row("b", [None, None])
+    assert findings.compare_rows([("a", a), ("b", b)], {}) == []
+    (pair,) = findings.compare_rows([("a", a), ("c", row("c", [0.0, 0.0]))], {})
+    assert pair.difference.mean == 0.5
+    assert pair.as_json()["questions"] == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "adjusted"),
+    [
+        ([], []),
+        ([0.04], [0.04]),
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
+        ([0.9, 0.8], [1.0, 1.0]),
+    ],
+)
+def test_holm(given, adjusted) -> None:
+    assert findings.holm(given) == pytest.approx(adjusted)
+
+
+def test_rows_stand_by_accuracy_and_unscored_ones_last() -> None:
+    rows = [row("none", [None]), row("low", [0.0]), row("high", [1.0])]
+    assert [one.name for one in findings.sorted_rows(rows)] == ["high", "low", "none"]

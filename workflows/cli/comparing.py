@@ -1,0 +1,71 @@
+"""Runs side by side: one table, and paired differences where they answered the same questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workflows.cli.screen import put, put_json, put_table, say
+from workflows.cli.tables import HEADER, put_pairs, row_cells
+from workflows.findings import Pair, compare_rows, sorted_rows
+from workflows.table import Row
+
+
+def put_runs(names: Sequence[str], store: str, *, as_json: bool) -> None:
+    """Print the tables of runs in one, and the paired differences of their protocols.
+
+    Raises:
+        Mistake: there is no such store or run.
+    """
+    tables, clusters = read_runs(names, store)
+    pairs = run_pairs(tables, clusters)
+    if as_json:
+        put_json(
+            {
+                "runs": [
+                    {"name": name, "rows": [row.as_json() for row in rows]}
+                    for name, rows in tables.items()
+                ],
+                "pairs": [pair.as_json() for pair in pairs],
+            }
+        )
+        return
+    cells = [(name, *row_cells(row)) for name, rows in tables.items() for row in sorted_rows(rows)]
+    with_best = any(row.diff_best_single for rows in tables.values() for row in rows)
+    width = 1 + len(HEADER) - (not with_best)
+    put_table(("run", *HEADER)[:width], [line[:width] for line in cells], left=2)
+    put()
+    if not pairs:
+        say("the runs share no question, so nothing can be compared in pairs")
+    put_pairs(pairs)
+
+
+def read_runs(names: Sequence[str], store: str) -> tuple[dict[str, list[Row]], dict[str, str]]:
+    """Return the rows of runs by name, and what repeats together among all their questions.
+
+    Raises:
+        Mistake: there is no such store or run.
+    """
+    from orchestrator.store import Store
+    from workflows.api import find_run
+    from workflows.results import answer_key, run_rows
+
+    tables: dict[str, list[Row]] = {}
+    clusters: dict[str, str] = {}
+    with Store.read(store) as opened:
+        for name in names:
+            run = find_run(opened, name)
+            tables[run.name] = run_rows(opened, run)
+            clusters |= answer_key(run).clusters
+    return tables, clusters
+
+
+def run_pairs(tables: dict[str, list[Row]], clusters: dict[str, str]) -> list[Pair]:
+    """Return the paired differences of all protocols; a name carries its run's where it must."""
+    several = len(tables) > 1
+    named = [
+        (f"{run}: {row.name}" if several else row.name, row)
+        for run, rows in tables.items()
+        for row in rows
+        if row.kind == "protocol" or (row.n and not several)
+    ]
+    return compare_rows(named, clusters)

@@ -1,0 +1,180 @@
+"""How far a run is, and how to stop it.
+
+On a terminal a bar on standard error; elsewhere plain lines, every few seconds and one at the end.
+The first Ctrl-C (or SIGTERM) lets the driver finish what is in flight; the second one aborts, and
+what is recorded is kept all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from workflows.cli.screen import say
+
+if TYPE_CHECKING:
+    from orchestrator.driver import Driver, Progress
+    from orchestrator.run import Prepared
+    from workflows.api import Hooks
+
+LINE_EVERY_S = 5.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Watch:
+    """Shows one run. A context manager: leaving it takes the bar away."""
+
+    def __init__(self) -> None:
+        self.prepared: Prepared | None = None
+        self._driver: Driver | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._stops = 0
+        self._bar: Any = None
+        self._last_line_s = 0.0
+        self._notes: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def hooks(self) -> Hooks:
+        """Return what the run is to call."""
+        from workflows.api import Hooks
+
+        return Hooks(
+            on_prepared=self._on_prepared,
+            on_progress=self._on_progress,
+            on_driver=self._on_driver,
+            on_note=self._notes.append,
+        )
+
+    def _on_prepared(self, prepared: Prepared) -> None:
+        self._task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self._on_signal)
+        self.prepared = prepared
+        for note in self._notes:  # kept back till here, so that an error stands alone
+            say(f"note: {note}")
+        say(introduction(prepared))
+
+    def _on_driver(self, driver: Driver) -> None:
+        self._driver = driver
+        if self._stops:
+            driver.stop()
+
+    def _on_signal(self) -> None:
+        self._stops += 1
+        self._close()
+        if self._stops == 1:
+            say("stopping: what is in flight is finished and kept; once more aborts")
+            if self._driver is not None:
+                self._driver.stop()
+        elif self._task is not None:
+            self._task.cancel()
+
+    def _on_progress(self, progress: Progress) -> None:
+        if self._stops:
+            return
+        if sys.stderr.isatty():
+            self._show_bar(progress)
+        elif progress.elapsed_s - self._last_line_s >= LINE_EVERY_S:
+            self._last_line_s = progress.elapsed_s
+            say(
+                f"{progress.sessions_done:,}/{progress.sessions:,} sessions, {self._text(progress)}"
+            )
+
+    def finish(self, progress: Progress) -> None:
+        """Take the bar away and say how it ended."""
+        self._close()
+        if not progress.asks_done and not progress.attempts:
+            return
+        say(
+            f"{progress.sessions_done:,}/{progress.sessions:,} sessions, "
+            f"{self._text(progress, left=False)}, {progress.elapsed_s:.1f} s"
+        )
+
+    def _text(self, progress: Progress, *, left: bool = True) -> str:
+        """Return the figures beside the bar."""
+        rate = progress.asks_done / progress.elapsed_s if progress.elapsed_s else 0.0
+        words = [
+            f"{progress.asks_done:,} asks",
+            f"{rate:,.0f}/s",
+            f"{progress.replies_failed:,} failed",
+        ]
+        if progress.paid:
+            words.append(f"${progress.paid:.2f}")
+        if left:
+            words.append(time_left(progress, self.prepared.done if self.prepared else 0))
+        return ", ".join(words)
+
+    def _show_bar(self, progress: Progress) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bar
+
+        count = f"{progress.sessions_done:,}/{progress.sessions:,}"
+        text = self._text(progress)
+        if self._bar is None:
+            self._bar = Bar(
+                BarColumn(bar_width=None),
+                TextColumn("{task.fields[count]} sessions, {task.fields[text]}"),
+                console=Console(stderr=True),
+                transient=True,
+                auto_refresh=False,
+                expand=True,
+            )
+            self._bar.add_task("", total=progress.sessions, count=count, text=text)
+            self._bar.start()
+        self._bar.update(
+            self._bar.task_ids[0],
+            completed=progress.sessions_done,
+            count=count,
+            text=text,
+            refresh=True,
+        )
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def introduction(prepared: Prepared) -> str:
+    """Say what a run keeps and what is new, before anything is spent."""
+    difference = prepared.difference
+    left = prepared.sessions - prepared.done
+    name = f"run {prepared.name} (id {prepared.run_id})"
+    if not prepared.resumed:
+        return f"{name}: {prepared.sessions:,} sessions"
+    changed = difference.added or difference.superseded or difference.stale or difference.revived
+    if changed:
+        return (
+            f"{name} is there already and the workflow changed: {difference.describe()}; "
+            f"{left:,} sessions to run"
+        )
+    if not left:
+        return f"{name} is there already and complete: all {prepared.sessions:,} sessions are kept"
+    return f"resuming {name}: {prepared.done:,} of {prepared.sessions:,} sessions are done"
+
+
+def time_left(progress: Progress, done_before: int) -> str:
+    """Return the time left at the present rate: ``1:05 left``."""
+    done = progress.sessions_done - done_before
+    if done <= 0 or progress.elapsed_s <= 0:
+        return "? left"
+    seconds = round((progress.sessions - progress.sessions_done) * progress.elapsed_s / done)
+    hours, rest = divmod(seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    clock = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    return f"{clock} left"

@@ -1,0 +1,297 @@
+"""The verbs that ask experts: run, compare, fork, demo."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from protocols.errors import Mistake
+from workflows.cli import options
+from workflows.cli.progress import Watch
+from workflows.cli.screen import command_name, near, put, put_json, say
+
+if TYPE_CHECKING:
+    from workflows.api import RunResult
+    from workflows.configuration import Workflow
+
+EXIT_CODES = {"finished": 0, "stopped": 1, "budget": 3}
+
+
+def load(
+    workflow: str, settings: list[str] | None, casts: list[str] | None, store: str | None
+) -> Workflow:
+    """Return a workflow with what the command line says, ready to run.
+
+    An expert given with ``--cast`` also takes the role in protocols with a cast of their own.
+
+    Raises:
+        Mistake: something is wrong in it, or a hosted expert has no key.
+    """
+    from workflows.configuration import load_workflow
+
+    overrides = list(settings or [])
+    if store is not None:
+        overrides.append(f"store={json.dumps(store)}")
+    roles = options.cast_options(casts)
+    overrides += [f"cast.{role}={_experts(value)}" for role, value in roles.items()]
+    loaded = load_workflow(workflow, overrides)
+    own = [
+        f"protocols[{place}].cast.{role}={_experts(value)}"
+        for place, spec in enumerate(loaded.protocols)
+        for role, value in roles.items()
+        if role in spec.cast
+    ]
+    return load_workflow(workflow, [*overrides, *own]) if own else loaded
+
+
+def _experts(value: str) -> str:
+    """Return the YAML of one expert, or of several with commas between them."""
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    return json.dumps(names[0] if len(names) == 1 else names)
+
+
+def check_keys(workflow: Workflow) -> None:
+    """Stop before anything is spent where a hosted expert could not be called.
+
+    Raises:
+        Mistake: the first such expert.
+    """
+    from workflows.casting import Casting
+    from workflows.data_files import load_inputs
+    from workflows.keys import unready_experts
+
+    if not any("/" in label for label in _named(workflow)) and not workflow.experts:
+        return
+    roster = Casting(workflow, load_inputs(workflow)).roster()
+    for problem in unready_experts(roster.values()):
+        raise Mistake(problem)
+
+
+def _named(workflow: Workflow) -> list[str]:
+    casts = [workflow.cast, *(spec.cast for spec in workflow.protocols)]
+    return [label for cast in casts for role in cast.values() for label in role.experts]
+
+
+def perform(
+    workflow: Workflow,
+    *,
+    fleet: str | None = None,
+    address: str | None = None,
+    new: bool = False,
+    retry_failed: bool = False,
+) -> RunResult:
+    """Run a workflow with its progress on the screen."""
+    from workflows.api import run as run_workflow
+
+    check_keys(workflow)
+    with Watch() as watch:
+        result = run_workflow(
+            workflow,
+            fleet=options.fleet_option(fleet),
+            address=address,
+            new=new,
+            retry_failed=retry_failed,
+            hooks=watch.hooks(),
+        )
+        watch.finish(result.progress)
+    return result
+
+
+def close(result: RunResult) -> None:
+    """Say how to go on, and end with the exit code that fits.
+
+    Raises:
+        typer.Exit: always.
+    """
+    progress = result.progress
+    left = progress.sessions - progress.sessions_done
+    if result.ending == "stopped":
+        say(
+            f"stopped: {progress.sessions_done:,} of {progress.sessions:,} sessions are done, "
+            f"{left:,} are left; what is recorded is kept, and the same command goes on"
+        )
+    elif result.ending == "budget":
+        say(
+            f"the budget is spent: {progress.sessions_done:,} of {progress.sessions:,} sessions "
+            f"are done, {left:,} are left; raise budget.calls and repeat the command to go on"
+        )
+    elif progress.replies_failed:
+        say(
+            f"{progress.replies_failed:,} of {progress.asks_done:,} replies failed; the same "
+            "command with --retry-failed repeats those that a provider failed"
+        )
+        if progress.replies_failed == progress.asks_done:
+            raise typer.Exit(1)
+    raise typer.Exit(EXIT_CODES[result.ending])
+
+
+def put_result(result: RunResult) -> None:
+    """Print a run's table for people."""
+    from workflows.cli.tables import put_rows
+
+    put_rows(result.rows, result.clusters)
+    say(f"\nkept in {near(result.store)} as run {result.name} (id {result.run_id})")
+
+
+def run(
+    workflow: options.WorkflowFile,
+    *,
+    settings: options.Settings = None,
+    cast: options.Casts = None,
+    store: options.StoreOverride = None,
+    fleet: options.FleetName = None,
+    address: options.Address = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="Start another run instead of going on with this one.")
+    ] = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Repeat sessions with provider failures or timeouts."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be run and asked; write nothing.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Run a workflow, or go on with it: the same command resumes, an edited one keeps what it can.
+
+    Example: moot run skills --set questions.limit=100 --store my.db
+    """
+    loaded = load(workflow, settings, cast, store)
+    if dry_run:
+        from workflows.cli.dry import put_plan
+
+        put_plan(loaded, new=new, as_json=as_json)
+        return
+    result = perform(loaded, fleet=fleet, address=address, new=new, retry_failed=retry_failed)
+    if as_json:
+        put_json(result.as_json())
+    else:
+        put_result(result)
+    close(result)
+
+
+def compare(
+    targets: Annotated[
+        list[str], typer.Argument(metavar="WORKFLOW | RUN...", help="One workflow, or runs.")
+    ],
+    settings: options.Settings = None,
+    cast: options.Casts = None,
+    store: options.StoreOverride = None,
+    as_json: options.Json = False,
+) -> None:
+    """Run a workflow and compare its protocols in pairs, or put finished runs side by side.
+
+    Example: moot compare skills, or: moot compare oversight oversight-fork --store demo.db
+    """
+    from workflows.configuration import find_workflow
+
+    try:
+        find_workflow(targets[0])
+        is_workflow = len(targets) == 1
+    except Mistake:
+        if len(targets) == 1 and (Path(targets[0]).suffix in (".yaml", ".yml")):
+            raise
+        is_workflow = False
+    if is_workflow:
+        _compare_workflow(load(targets[0], settings, cast, store), as_json=as_json)
+        return
+    if settings or cast:
+        raise Mistake("--set and --cast change a workflow; runs are compared as they are")
+    from workflows.cli.comparing import put_runs
+
+    put_runs(targets, store or "moot.db", as_json=as_json)
+
+
+def _compare_workflow(workflow: Workflow, *, as_json: bool) -> None:
+    from workflows.cli.tables import put_pairs
+    from workflows.findings import compare_rows
+
+    result = perform(workflow)
+    rows = [(row.name, row) for row in result.rows if row.kind == "protocol" or row.n]
+    pairs = compare_rows(rows, result.clusters)
+    if as_json:
+        put_json({**result.as_json(), "pairs": [pair.as_json() for pair in pairs]})
+    else:
+        put_result(result)
+        put()
+        put_pairs(pairs)
+    close(result)
+
+
+def fork(
+    run: options.RunName,
+    *,
+    cast: options.Casts = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Set a protocol's parameter. Repeats."),
+    ] = None,
+    turn: Annotated[
+        int | None,
+        typer.Option("--turn", min=0, help="How many turns are inherited instead of asked anew."),
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Of the new run.")] = None,
+    store: options.Store = "moot.db",
+    fleet: options.FleetName = None,
+    address: options.Address = None,
+    as_json: options.Json = False,
+) -> None:
+    """Branch off a finished run with another expert or parameter; only later turns are asked.
+
+    Example: moot fork oversight --cast judge=openai/gpt-4o-mini --store demo.db
+    """
+    from workflows.branching import fork as fork_run
+
+    roles = options.cast_options(cast)
+    _check_new_experts(roles.values())
+    with Watch() as watch:
+        result = fork_run(
+            run,
+            store=store,
+            cast=roles,
+            parameters=options.parameter_options(settings),
+            turn=turn,
+            name=name,
+            fleet=options.fleet_option(fleet) or "local",
+            address=address,
+            hooks=watch.hooks(),
+        )
+        watch.finish(result.progress)
+    if as_json:
+        put_json(result.as_json())
+    else:
+        put_result(result)
+        say(
+            f"beside the run it branches off: {command_name()} compare {run} {result.name} "
+            f"--store {near(result.store)}"
+        )
+    close(result)
+
+
+def _check_new_experts(labels: Iterable[str]) -> None:
+    from agents.roster import Expert
+    from workflows.keys import unready_experts
+
+    experts = [Expert(label=label, model=label) for label in labels if "/" in label]
+    for problem in unready_experts(experts):
+        raise Mistake(problem)
+
+
+def demo(
+    store: Annotated[
+        str, typer.Option("--store", metavar="URL", help="Where the demo's two runs are kept.")
+    ] = "demo.db",
+    as_json: options.Json = False,
+) -> None:
+    """Compare protocols on packed real data, with no key and no GPU, and replay what was run.
+
+    Example: moot demo
+    """
+    from workflows.demo import run_demo
+
+    raise typer.Exit(run_demo(store, as_json=as_json))

@@ -1,0 +1,96 @@
+"""The table of a run and the sentences under it, for people."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+from workflows import findings
+from workflows.cli.screen import DASH, number, put, put_table, text_width
+from workflows.findings import Pair, points, signed_interval
+from workflows.table import Row
+
+HEADER = ("protocol", "accuracy", "95 % interval", "calls", "failed", "unparsed", "vs best single")
+
+
+def put_rows(rows: Sequence[Row], clusters: Mapping[str, str], *, indent: int = 0) -> None:
+    """Print a run's table: protocols and baselines by accuracy, and how to read it."""
+    ordered = findings.sorted_rows(rows)
+    with_best = any(row.diff_best_single for row in rows)
+    header = HEADER if with_best else HEADER[:-1]
+    put_table(header, [row_cells(row)[: len(header)] for row in ordered], indent=indent)
+    put()
+    baselines = [row.name for row in ordered if row.kind == "baseline"]
+    lines = [findings.counted(rows, clusters), *findings.rules(ordered)]
+    if baselines:
+        lines.append(f"computed, not run: {', '.join(baselines)}")
+    power = findings.power(rows, clusters)
+    for line in lines:
+        put_wrapped(line, indent=indent)
+    put()
+    for line in [*findings.verdicts(ordered, clusters), *([power] if power else [])]:
+        put_wrapped(line, indent=indent)
+
+
+def row_cells(row: Row) -> tuple[str, ...]:
+    """Return the cells of a row, in the order of `HEADER`."""
+    accuracy = DASH if row.accuracy is None else f"{100 * row.accuracy:.1f}"
+    interval = DASH
+    if row.ci_low is not None and row.ci_high is not None and row.interval != "exact":
+        interval = f"{100 * row.ci_low:.1f} {DASH} {100 * row.ci_high:.1f}"
+    difference = ""
+    if row.diff_best_single is not None:
+        found = row.diff_best_single
+        difference = f"{points(found.mean)} {signed_interval(found.ci_low, found.ci_high)}"
+    return (
+        row.name,
+        accuracy,
+        interval,
+        number(row.calls),
+        number(row.failed),
+        number(row.unparsed),
+        difference,
+    )
+
+
+def put_pairs(pairs: Sequence[Pair]) -> None:
+    """Print paired differences: the first less the second, on the questions both answered."""
+    if not pairs:
+        return
+    put_wrapped("Paired differences in points: means over the units of the questions in common.")
+    put()
+    rows = [
+        (
+            pair.first,
+            pair.second,
+            points(pair.difference.mean),
+            signed_interval(*pair.difference.interval),
+            p_text(pair.difference.p_value),
+            p_text(pair.p_holm),
+            number(pair.difference.questions),
+        )
+        for pair in pairs
+    ]
+    header = ("first", "less second", "points", "95 % interval", "p", "p (Holm)", "questions")
+    put_table(header, rows, left=2)
+
+
+def p_text(value: float) -> str:
+    """Return a p value for people."""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def put_wrapped(text: str, *, indent: int = 0) -> None:
+    """Print running text at the width of the terminal."""
+    width = max(text_width() - 1, 40)
+    margin = " " * indent
+    lines = textwrap.wrap(
+        text,
+        width,
+        initial_indent=margin,
+        subsequent_indent=margin,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    for line in lines or [""]:
+        put(line)
