@@ -117,7 +117,9 @@ class Inbox:
             await self._filled.wait()
             return
         try:
-            await asyncio.wait_for(self._filled.wait(), timeout)
+            # not wait_for, which in Python 3.11 loses a cancellation that comes with a wake-up
+            async with asyncio.timeout(timeout):
+                await self._filled.wait()
         except TimeoutError:
             return
 

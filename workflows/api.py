@@ -182,10 +182,12 @@ async def compare_async(
     **settings: Any,
 ) -> RunResult:
     """Run protocols on the same questions; see :func:`compare`."""
+    from orchestrator.rebuild import stored_kind
+
     entries: list[dict[str, Any]] = []
     for protocol in protocols:
         if isinstance(protocol, Protocol):
-            entries.append({"kind": protocol.kind, **protocol.parameters()})
+            entries.append({"kind": stored_kind(protocol), **protocol.parameters()})
         elif isinstance(protocol, str):
             entries.append({"kind": protocol})
         else:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from workflows.cli.progress import Watch
-from workflows.cli.screen import command_name, near, put, put_json, say
+from workflows.cli.screen import command_name, near, put, put_json, say, store_option
 from workflows.cli.tables import put_rows, put_wrapped
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ PARTS = {
     ),
 }
 NEXT = (
-    ("show skills --disagree --store {store}", "transcripts where the protocols differ"),
-    ("fork oversight --set rounds=1 --store {store}", "the same debates with one round, not three"),
+    ("show skills --disagree {store}", "transcripts where the protocols differ"),
+    ("fork oversight --set rounds=1 {store}", "the same debates with one round, not three"),
     ("init my.yaml", "a workflow file of your own"),
 )
 """Commands to try after the demo, without ``moot``, and what they give."""
@@ -71,7 +71,9 @@ def run_demo(store: str = "demo.db", *, as_json: bool = False) -> int:
 
 def commands(store: str) -> list[tuple[str, str]]:
     """Return the commands to try next, with what they give."""
-    return [(f"{command_name()} {line.format(store=near(store))}", what) for line, what in NEXT]
+    return [
+        (f"{command_name()} {line.format(store=store_option(store))}", what) for line, what in NEXT
+    ]
 
 
 def replayed(reports: list[ReplayReport], seconds: float) -> str:
@@ -116,5 +118,5 @@ def _put_next(store: str) -> None:
         put(f"  {line.ljust(width)}   {what}")
     put(
         f"With a key in OPENAI_API_KEY, a language model judges the same debates:\n"
-        f"  {command_name()} fork oversight --cast judge=openai/gpt-4o-mini --store {near(store)}"
+        f"  {command_name()} fork oversight --cast judge=openai/gpt-4o-mini {store_option(store)}"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from agents.engines import does_network_io, make_engine
 from agents.roster import Expert
@@ -24,15 +23,6 @@ PROVIDER_KEYS = (
     "TOGETHERAI_API_KEY",
 )
 """The variables of common providers, for a look at what is set."""
-
-
-def load_env_file(path: Path | None = None) -> None:
-    """Take variables from a ``.env`` file in the present directory; what is set already stays."""
-    place = path or Path(".env")
-    if place.is_file():
-        from dotenv import load_dotenv
-
-        load_dotenv(place, override=False)
 
 
 def keys_set() -> dict[str, bool]:

@@ -28,6 +28,11 @@ class TestPostgres(StoreContract, JournalContract):
     def empty(self) -> None:
         """A database is empty when it is created."""
 
+    def test_sessions_get_another_entry(self, store: Store, run: int, sessions: list[int]):
+        """On SQLite the tests of edited runs show it."""
+        store.rename_entries({sessions[0]: "first", sessions[2]: "last"})
+        assert [row.entry for row in store.sessions(run)] == ["first", "direct", "last"]
+
     async def test_a_lost_connection_stops_the_journal(self, url: str):
         with Store.open(url) as store:
             run = store.create_run(new_run())

@@ -7,7 +7,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -182,11 +183,11 @@ def test_doctor_names_keys_and_never_shows_them(here, monkeypatch) -> None:
 
 
 def test_variables_of_an_env_file_are_read_and_those_set_stay(here, monkeypatch) -> None:
-    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    monkeypatch.setenv("GROQ_API_KEY", "so that leaving removes what the command sets")
+    monkeypatch.delenv("GROQ_API_KEY")
     monkeypatch.setenv("MISTRAL_API_KEY", "mine")
     (here / ".env").write_text("MISTRAL_API_KEY=\nGROQ_API_KEY=from-file\n", encoding="utf-8")
     checks = {check["name"]: check["found"] for check in moot("doctor", "--json").json["checks"]}
-    monkeypatch.delenv("GROQ_API_KEY", raising=False)
     assert checks["GROQ_API_KEY"] == "set"
     assert checks["MISTRAL_API_KEY"] == "set"
 
@@ -204,22 +205,30 @@ def test_a_reader_that_reads_no_more_is_no_error(here) -> None:
     assert "Exception" not in done.stderr
 
 
-def started(here: Path, latency_s: float) -> subprocess.Popen[str]:
-    """Start a run and wait until the quick expert has answered: the slow one is in flight then."""
-    (here / "slow.yaml").write_text(SLOW % latency_s, encoding="utf-8")
-    running = subprocess.Popen(
-        [*COMMAND, "run", "slow.yaml", "--json"],
-        cwd=here,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert running.stderr is not None
-    assert "120 sessions" in running.stderr.readline()
-    while not answered(here / "moot.db"):
-        assert running.poll() is None
-    return running
+@pytest.fixture
+def start(here) -> Iterator[Callable[[float], subprocess.Popen[str]]]:
+    """Starts a run and waits until the quick expert answered: the slow one is in flight then."""
+    with ExitStack() as stack:
+
+        def started(latency_s: float) -> subprocess.Popen[str]:
+            (here / "slow.yaml").write_text(SLOW % latency_s, encoding="utf-8")
+            running = subprocess.Popen(
+                [*COMMAND, "run", "slow.yaml", "--json"],
+                cwd=here,
+                env=environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            stack.enter_context(running)
+            stack.callback(running.kill)
+            assert running.stderr is not None
+            assert "120 sessions" in running.stderr.readline()
+            while not answered(here / "moot.db"):
+                assert running.poll() is None
+            return running
+
+        yield started
 
 
 def answered(store: Path) -> bool:
@@ -229,8 +238,8 @@ def answered(store: Path) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_one_ctrl_c_keeps_what_is_there_and_the_same_command_goes_on(here, number) -> None:
-    running = started(here, 0.05)
+def test_one_ctrl_c_keeps_what_is_there_and_the_same_command_goes_on(start, number) -> None:
+    running = start(0.05)
     running.send_signal(number)
     out, err = running.communicate()
     assert running.returncode == 1
@@ -250,8 +259,8 @@ def test_one_ctrl_c_keeps_what_is_there_and_the_same_command_goes_on(here, numbe
     assert again["rows"] == done.json["rows"]
 
 
-def test_a_second_ctrl_c_aborts(here) -> None:
-    running = started(here, 600)
+def test_a_second_ctrl_c_aborts(start) -> None:
+    running = start(600)
     running.send_signal(signal.SIGINT)
     assert running.stderr is not None
     assert "stopping" in running.stderr.readline()

@@ -248,10 +248,27 @@ def test_what_a_provider_failed_is_repeated_when_wanted(votes, monkeypatch) -> N
     assert moot("replay", "flaky").code == 0
 
 
-def test_a_run_in_which_every_reply_failed_is_a_failure(half) -> None:
-    done = moot("run", "half.yaml", "--set", "questions.ids=[t/2]")
+def test_a_run_with_nothing_in_its_table_is_a_failure(here, monkeypatch) -> None:
+    no_waiting = DriverSettings(retry=RetryPolicy(first_wait_s=0.0)).retry
+    monkeypatch.setattr("workflows.api.DriverSettings", partial(DriverSettings, retry=no_waiting))
+    (here / "one.jsonl").write_text('{"id": 1, "text": "Why?", "gold": "so"}', encoding="utf-8")
+    workflow = """
+questions: {path: one.jsonl}
+experts: {gone: {model: scripted/flaky, options: {fail_share: 1.0, boundary: timeout}}}
+protocols: [{kind: direct_answer, cast: {judge: gone}}]
+"""
+    (here / "gone.yaml").write_text(workflow, encoding="utf-8")
+    done = moot("run", "gone.yaml", "--json")
     assert done.code == 1
+    assert rows_of(done.json)["direct_answer"]["n"] == 0
     assert "1 of 1 replies failed" in done.err
+
+
+def test_baselines_alone_are_a_result(half) -> None:
+    done = moot("run", "half.yaml", "--set", "questions.ids=[t/2]", "--json")
+    assert done.code == 0
+    assert rows_of(done.json)["direct_answer"]["n"] == 0
+    assert rows_of(done.json)["oracle"]["n"] == 1
 
 
 def test_a_table_for_people(votes) -> None:

@@ -13,10 +13,10 @@ Nothing heavy is imported here or in the files of the verbs: each verb imports w
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +26,8 @@ from workflows.cli import cluster, reading, running, setting_up
 from workflows.cli.screen import one_line, put, say
 
 DEBUG = "MOOT_DEBUG"
+INTERRUPTED = 130
+"""What typer makes of a Ctrl-C."""
 UsageError: Any = typer.BadParameter.__mro__[1]
 """What typer raises for a wrong command line; it has no public name of its own."""
 
@@ -115,17 +117,17 @@ def run_command(arguments: list[str] | None = None) -> None:
 
 def _exit_code(arguments: list[str]) -> int:
     """Run the command line; every error becomes one line and a code."""
-    from workflows.keys import load_env_file
-
     try:
-        load_env_file()
+        _load_env_file()
         code = typer.main.get_command(app).main(arguments, "moot", standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except UsageError as error:
         return _usage(error, arguments)
     except BrokenPipeError:
         return 0
-    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort) as error:
+    except (KeyboardInterrupt, typer.Abort) as error:
         _traceback_if_wanted(error)
         say("interrupted; what is recorded is kept, and the same command goes on")
         return 1
@@ -137,6 +139,14 @@ def _exit_code(arguments: list[str]) -> int:
         _traceback_if_wanted(error)
         say(f"internal error: {type(error).__name__}: {one_line(error)}; --debug shows where")
         return 1
+
+
+def _load_env_file() -> None:
+    """Take variables from a ``.env`` file in the present directory; what is set already stays."""
+    if Path(".env").is_file():
+        from dotenv import load_dotenv
+
+        load_dotenv(".env", override=False)
 
 
 def _usage(error: Any, arguments: list[str]) -> int:

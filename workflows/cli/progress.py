@@ -7,15 +7,18 @@ what is recorded is kept all the same.
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import typer
+
 from workflows.cli.screen import say
 
 if TYPE_CHECKING:
+    import asyncio
+
     from orchestrator.driver import Driver, Progress
     from orchestrator.run import Prepared
     from workflows.api import Hooks
@@ -46,6 +49,8 @@ class Watch:
         traceback: TracebackType | None,
     ) -> None:
         self._close()
+        if self._stops > 1 and kind is not None:
+            raise typer.Abort from None  # the cancelled task, told as what the user did
 
     def hooks(self) -> Hooks:
         """Return what the run is to call."""
@@ -59,6 +64,8 @@ class Watch:
         )
 
     def _on_prepared(self, prepared: Prepared) -> None:
+        import asyncio
+
         self._task = asyncio.current_task()
         loop = asyncio.get_running_loop()
         for number in SIGNALS:

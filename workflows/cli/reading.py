@@ -16,12 +16,12 @@ from workflows.cli import options
 from workflows.cli.screen import (
     DASH,
     command_name,
-    near,
     put,
     put_json,
     put_table,
     put_text,
     say,
+    store_option,
     text_width,
 )
 
@@ -82,7 +82,7 @@ def replay_lines(
         said.append(f"{report.stale:,} {verb} stale: {_listed(report, 'stale')}.")
     first = (report.diverged_sessions or report.stale_sessions)[0]
     said.append(
-        f" {command_name()} replay {report.name} --store {near(store)} --session {first} "
+        f" {command_name()} replay {report.name} {store_option(store)} --session {first} "
         "shows where."
     )
     return [" ".join(said)]

@@ -12,7 +12,7 @@ import typer
 from protocols.errors import Mistake
 from workflows.cli import options
 from workflows.cli.progress import Watch
-from workflows.cli.screen import command_name, near, put, put_json, say
+from workflows.cli.screen import command_name, near, put, put_json, say, store_option
 
 if TYPE_CHECKING:
     from workflows.api import RunResult
@@ -124,8 +124,8 @@ def close(result: RunResult) -> None:
             f"{progress.replies_failed:,} of {progress.asks_done:,} replies failed; the same "
             "command with --retry-failed repeats those that a provider failed"
         )
-        if progress.replies_failed == progress.asks_done:
-            raise typer.Exit(1)
+        if not any(row.n for row in result.rows):
+            raise typer.Exit(1)  # there is nothing in the table
     raise typer.Exit(EXIT_CODES[result.ending])
 
 
@@ -268,7 +268,7 @@ def fork(
         put_result(result)
         say(
             f"beside the run it branches off: {command_name()} compare {run} {result.name} "
-            f"--store {near(result.store)}"
+            f"{store_option(result.store)}"
         )
     close(result)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import unicodedata
@@ -125,6 +126,11 @@ def command_name() -> str:
     if found and Path(found).resolve() == started.resolve():
         return "moot"
     return os.path.relpath(started) if not started.is_absolute() else near(str(started))
+
+
+def store_option(store: str) -> str:
+    """Return ``--store ...`` as it can be typed; a password is left for the user to put in."""
+    return f"--store {shlex.quote(near(store))}"
 
 
 def near(path: str) -> str:

@@ -1,0 +1,1 @@
+"""Measures moot against the targets in its design; run with ``python -m benchmarks``."""
