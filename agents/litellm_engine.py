@@ -52,6 +52,8 @@ def _litellm() -> Any:
     litellm.telemetry = False
     # It prepares a call in a thread, and drops it there where the call is cancelled meanwhile.
     warnings.filterwarnings("ignore", "coroutine '.*completion' was never awaited", RuntimeWarning)
+    # Its types say more than pydantic can hold, which pydantic notes when they are first used.
+    warnings.filterwarnings("ignore", "Item '.*' on TypedDict class", UserWarning)
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).disabled = True
     return litellm

@@ -147,6 +147,7 @@ print(asyncio.run(one(engine, an_ask())).text)
 """
 
 
+@pytest.mark.slow
 def test_starting_touches_no_network_and_leaving_closes_everything() -> None:
     with OpenAIServer() as server:
         done = subprocess.run(

@@ -138,6 +138,7 @@ class StoreContract(OneStore):
             store.add_sessions(run, [new_session(7), new_session(0)])
         assert len(store.sessions(run)) == 3
 
+    @pytest.mark.slow
     def test_twenty_thousand_sessions(self, store: Store, run: int):
         ids = store.add_sessions(run, [new_session(i) for i in range(20_000)])
         rows = store.sessions(run)
@@ -391,6 +392,7 @@ class StoreContract(OneStore):
             differences = compare_metadata(MigrationContext.configure(connection), METADATA)
         assert differences == [], differences
 
+    @pytest.mark.slow
     def test_several_processes_create_a_store_at_once(self, url: str, empty: None):
         script = "import sys; from orchestrator.store import Store; Store.open(sys.argv[1]).close()"
         command = [sys.executable, "-W", "error", "-c", script, url]

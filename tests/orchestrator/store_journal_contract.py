@@ -203,6 +203,7 @@ class JournalContract(OneStore):
         with pytest.raises(StoreFailed, match="no place"):
             await write(store, run, [AskRecord(sessions[0], misplaced)])
 
+    @pytest.mark.slow
     def test_what_was_durable_survives_kill_9(self, store: Store, url: str, run: int):
         command = [sys.executable, "-m", "tests.orchestrator.store_examples", url, str(run)]
         ids = store.add_sessions(run, [new_session(0)])

@@ -238,6 +238,7 @@ def answered(store: Path) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.slow
 def test_one_ctrl_c_keeps_what_is_there_and_the_same_command_goes_on(start, number) -> None:
     running = start(0.05)
     running.send_signal(number)
@@ -259,6 +260,7 @@ def test_one_ctrl_c_keeps_what_is_there_and_the_same_command_goes_on(start, numb
     assert again["rows"] == done.json["rows"]
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_aborts(start) -> None:
     running = start(600)
     running.send_signal(signal.SIGINT)
