@@ -82,7 +82,8 @@ def identify(expert: Expert) -> Model:
     """Return what generates: the model's name and its revision.
 
     The revision of a recorded expert is computed from its data, that of a scripted one from its
-    script; elsewhere it is what the roster says.
+    script, that of a reviser from both its data and its options; elsewhere it is what the roster
+    says.
 
     Raises:
         Mistake: the data of a recorded expert is missing or malformed.
@@ -96,6 +97,10 @@ def identify(expert: Expert) -> Model:
         from agents.scripted import script_revision
 
         return Model(expert.model, script_revision(expert))
+    if expert.model == "offline/reviser":
+        from agents.offline_reviser import reviser_revision
+
+        return Model(expert.model, reviser_revision(expert))
     return Model(expert.model, expert.revision)
 
 

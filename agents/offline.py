@@ -1,39 +1,42 @@
 """Offline experts: small honest baselines that read the passage and need no model.
 
 ``offline/quote-debater`` finds sentences that share words with the answer it was given and quotes
-them; ``offline/lexical-judge`` counts shared words and turns the counts into a distribution.
+them; where it may choose a side it takes the one whose sentences score higher.
+``offline/lexical-judge`` counts shared words and turns the counts into a distribution.
 Neither understands a sentence: on hard questions both are near chance, or below it where wrong
 answers were written in the words of the passage, and whoever shows their results should say so.
 They are there to run every part of a debate without a key or a GPU.
 
-They find what they need by the names of a prompt's parts: ``passage``, ``question``, ``options``,
-``assigned`` (the answer to argue for), ``speech`` behind ``yours`` (one's own earlier speech) or
-behind ``debater_a``, ``debater_b`` (whose speech it is).
+``offline/reviser`` (:mod:`agents.offline_reviser`) needs no model either, but recorded answers.
 
-Both are deterministic: asked the same again, they say the same again. Usage is estimated
+The first two find what they need by the names of a prompt's parts: ``passage``, ``question``,
+``options``, ``assigned`` (the answer to argue for), ``speech`` behind ``yours`` (one's own earlier
+speech) or behind ``debater_a``, ``consultant_b``... (whose speech it is), and what they are to do
+other than argue or decide: ``choice_task``, ``negotiate_task``, ``question_task``.
+
+All are deterministic: asked the same again, they say the same again. Usage is estimated
 (:mod:`agents.counting`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
-from abc import abstractmethod
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from agents.counting import estimated_tokens, prompt_tokens
-from agents.engine import Attempted, Capabilities, Engine
+from agents.engine import Capabilities
+from agents.offline_engine import PromptEngine, spoken
+from agents.offline_reviser import REVISER, Reviser
 from agents.roster import Expert
 from protocols.asks import Ask
 from protocols.errors import Mistake
 from protocols.messages import Message, find_part
 from protocols.quotes import normalised, verified_texts
 from protocols.quoting import unquoted
-from protocols.replies import Reply, Usage, failed
+from protocols.replies import Reply, failed
 
 ANSWER_WEIGHT = 3
 """How much more a word of the answer counts than a word of the question (ours)."""
@@ -43,31 +46,24 @@ MOST_QUOTED_WORDS = 80
 """Words of all quotations in a speech (ours); a longer sentence is quoted up to there."""
 PRIOR = 1.0
 """What every option has before anything is weighed: keeps a thin case near even (ours)."""
+INQUIRY = "Which words of the passage speak for your answer?"
+"""All that ``offline/lexical-judge`` ever asks."""
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"'\u2019\u201d)\]]*\s+|\n{2,}")
 _MARKS = " \t\r\n\"'\u2018\u2019\u201c\u201d"
 _OPTION = re.compile(r"^([A-Z])\. (.*)$", re.MULTILINE)
 
 
-class OfflineEngine(Engine):
-    """Answers at once, in this process, from the prompt alone."""
+class OfflineEngine(PromptEngine):
+    """An offline expert without settings."""
 
     def __init__(self, expert: Expert) -> None:
+        super().__init__(expert)
         if expert.options:
             raise Mistake(
                 f"{expert.label or expert.model}: {expert.model} has no settings; "
                 f"delete {', '.join(sorted(expert.options))} from its options"
             )
-
-    async def stream(self, asks: Sequence[Ask]) -> AsyncIterator[tuple[int, Attempted]]:
-        """Yield the replies in order, and let others run in between."""
-        for index, ask in enumerate(asks):
-            yield index, self.reply(ask)
-            await asyncio.sleep(0)
-
-    @abstractmethod
-    def reply(self, ask: Ask) -> Reply:
-        """Return the reply to one ask."""
 
 
 class QuoteDebater(OfflineEngine):
@@ -75,27 +71,37 @@ class QuoteDebater(OfflineEngine):
 
     A weak, honest baseline: it ranks sentences by BM25 on the words of question and answer, quotes
     the best that it has not quoted before, word by word, and never claims more. Without a passage,
-    or when no sentence is left, it says that it has nothing to quote.
+    or when no sentence is left, it says that it has nothing to quote, and votes to end a session.
+    Where it may choose its side it takes the one whose sentences score higher; where they are
+    equal, or it has no passage, the first one, and says so.
     """
 
     capabilities = Capabilities(draws=True)
 
     def reply(self, ask: Ask) -> Reply:
-        """Return a speech for the answer in the prompt's part ``assigned``."""
+        """Return a speech for the answer in the prompt's part ``assigned``, a choice or a vote."""
+        question = _text_of(ask, "question")
+        passage = find_part(ask.messages, "passage")
+        if _is_asked(ask, "choice_task"):
+            options = _options_of(ask)
+            if not options:
+                return failed("refused", "offline/quote-debater only chooses among options")
+            return spoken(ask, _choice("" if passage is None else passage.text, question, options))
         assigned = find_part(ask.messages, "assigned")
         if assigned is None:
             return failed("refused", "offline/quote-debater only argues for an assigned answer")
-        question = find_part(ask.messages, "question")
-        passage = find_part(ask.messages, "passage")
         quotes: list[str] = []
         if passage is not None:
             quotes = supporting_sentences(
                 passage.text,
-                question="" if question is None else question.text,
+                question=question,
                 answer=assigned.text,
                 used={normalised(quote) for quote in _own_quotes(ask.messages)},
             )
-        return _spoken(ask, _argument(assigned.text, quotes, reads=passage is not None))
+        if _is_asked(ask, "negotiate_task"):
+            vote = "I have more to quote.\nEnd: no" if quotes else "I have said it all.\nEnd: yes"
+            return spoken(ask, vote)
+        return spoken(ask, _argument(assigned.text, quotes, reads=passage is not None))
 
 
 class LexicalJudge(OfflineEngine):
@@ -105,31 +111,33 @@ class LexicalJudge(OfflineEngine):
     each side by the words that they share with the question and with that side's answer; the
     sentences of a passage that it may read; the words that an option shares with the question.
     Unverified quotations and all other words of a speech count nothing. Where nothing can be
-    weighed the distribution is even, the reply says so and names the first option.
+    weighed the distribution is even, the reply says so and names the first option. It has one
+    question for those who argue, whoever they are.
     """
 
     capabilities = Capabilities(draws=True, distributions=True)
 
     def reply(self, ask: Ask) -> Reply:
-        """Return a verdict over the options of the prompt's part ``options``."""
-        part = find_part(ask.messages, "options")
-        options = dict(_OPTION.findall("" if part is None else part.text))
+        """Return a verdict over the options of the prompt's part ``options``, or a question."""
+        if _is_asked(ask, "question_task"):
+            return spoken(ask, INQUIRY)
+        options = _options_of(ask)
         if not options or (ask.options and set(ask.options) != set(options)):
             return failed("refused", "offline/lexical-judge only chooses among labelled options")
-        question = find_part(ask.messages, "question")
-        weights = _weigh(ask.messages, "" if question is None else question.text, options)
+        weights = _weigh(ask.messages, _text_of(ask, "question"), options)
         total = math.fsum(weights.values()) + PRIOR * len(weights)
         shares = {label: (weight + PRIOR) / total for label, weight in weights.items()}
         best = max(shares, key=lambda label: shares[label])
         even = max(shares.values()) == min(shares.values())
         why = "Nothing speaks for one of them." if even else f"More words speak for {best}."
         distribution = tuple(shares[label] for label in ask.options) if ask.options else None
-        return _spoken(ask, f"{why}\n\nAnswer: {best}", distribution=distribution)
+        return spoken(ask, f"{why}\n\nAnswer: {best}", distribution=distribution)
 
 
-OFFLINE: dict[str, type[OfflineEngine]] = {
+OFFLINE: dict[str, type[PromptEngine]] = {
     "offline/lexical-judge": LexicalJudge,
     "offline/quote-debater": QuoteDebater,
+    REVISER: Reviser,
 }
 """The engines by the model's name."""
 
@@ -199,6 +207,33 @@ def _argument(answer: str, quotes: Sequence[str], *, reads: bool) -> str:
     return f"I argue for this answer: {answer}\nThese words of the passage speak for it:\n{lines}"
 
 
+def _choice(passage: str, question: str, options: Mapping[str, str]) -> str:
+    """Return the choice of a side: the one whose sentences score higher, or the first of equals."""
+    weights = _weigh_passage(passage, question, options)
+    best = max(weights, key=lambda label: weights[label])
+    even = max(weights.values()) == min(weights.values())
+    why = f"The passage speaks more for {best}."
+    if even:
+        why = f"Nothing that I read speaks more for one of them; I take {best}, the first."
+    return f"{why}\n\nAnswer: {best}"
+
+
+def _is_asked(ask: Ask, task: str) -> bool:
+    """Whether the last part of a prompt is this task."""
+    parts = ask.messages[-1].parts if ask.messages else ()
+    return bool(parts) and parts[-1].name == task
+
+
+def _text_of(ask: Ask, name: str) -> str:
+    part = find_part(ask.messages, name)
+    return "" if part is None else part.text
+
+
+def _options_of(ask: Ask) -> dict[str, str]:
+    """Return the labelled options in a prompt."""
+    return dict(_OPTION.findall(_text_of(ask, "options")))
+
+
 def _own_quotes(messages: tuple[Message, ...]) -> Iterator[str]:
     for owner, speech in _speeches(messages):
         if owner == "yours":
@@ -221,17 +256,22 @@ def _weigh(
     """Return how much speaks for each option; see :class:`LexicalJudge`."""
     quotes: dict[str, list[str]] = {label: [] for label in options}
     for owner, speech in _speeches(messages):
-        label = owner.removeprefix("debater_").upper()
+        label = owner.rpartition("_")[2].upper()
         if label in quotes:
             quotes[label] += map(normalised, verified_texts(speech))
     if any(quotes.values()):
         return _weigh_quotes(quotes, question, options)
     passage = find_part(messages, "passage")
     if passage is not None and passage.text:
-        index = _indexed(passage.text)
-        return {label: _faded(index.scores(question, option)) for label, option in options.items()}
+        return _weigh_passage(passage.text, question, options)
     asked = set(_content_words(question))
     return {label: _share(_content_words(option), asked) for label, option in options.items()}
+
+
+def _weigh_passage(passage: str, question: str, options: Mapping[str, str]) -> dict[str, float]:
+    """Weigh each option by the sentences of a passage that support it."""
+    index = _indexed(passage)
+    return {label: _faded(index.scores(question, option)) for label, option in options.items()}
 
 
 def _weigh_quotes(
@@ -275,12 +315,3 @@ def _content_words(text: str) -> list[str]:
 
     words = normalised(text).split()
     return [word for word in words if word not in STOPWORDS_EN_PLUS] or words
-
-
-def _spoken(ask: Ask, text: str, *, distribution: tuple[float, ...] | None = None) -> Reply:
-    return Reply(
-        text,
-        distribution=distribution,
-        distribution_source=None if distribution is None else "exact",
-        usage=Usage(prompt_tokens(ask.messages), estimated_tokens(len(text))),
-    )

@@ -18,7 +18,7 @@ from orchestrator.rebuild import Rebuilder, stored_kind
 from orchestrator.run import Prepared, new_session
 from orchestrator.spec import Difference, Entry, Wanted
 from protocols.canonical import canonical_json, sha256_hex
-from protocols.cast import Cast, Member
+from protocols.cast import Cast, Member, Team
 from protocols.contract import Protocol, session_key
 from protocols.errors import Mistake
 from protocols.registry import make_protocol, protocol_class
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Changes:
     """How branches differ from their parents."""
 
-    members: Mapping[str, tuple[Member, ...]]
+    members: Mapping[str, tuple[Member | Team, ...]]
     """Roles that are cast anew."""
     parameters: Mapping[str, object]
     """Parameters of the protocol that are set anew."""

@@ -17,6 +17,7 @@ from protocols.outcome import Outcome
 from protocols.question import Question
 from protocols.replies import Reply, Usage
 from protocols.tape import Finished, Frontier, Inherited, Live, Tape, inherit, resume
+from protocols.teams import start_session
 
 Price = Callable[[str, Usage], float | None]
 """The list price of an attempt in US dollars by expert and usage; None where it is not known."""
@@ -55,7 +56,7 @@ class Job:
     def start(self) -> Session[Outcome]:
         """Return a fresh session."""
         rng = session_rng(self.question, seed=self.seed, repeat=self.repeat)
-        return self.protocol.session(self.question, self.cast, rng)
+        return start_session(self.protocol, self.question, self.cast, rng)
 
 
 class Open:

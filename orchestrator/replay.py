@@ -142,6 +142,8 @@ def replay_session(
             reason = f"protocol version {row.version} -> {protocol.version}"
             return SessionReplay(row.id, "stale", reason)
         question, cast = rebuilder.question(row), rebuilder.cast(row)
+        if cast.stale is not None:
+            return SessionReplay(row.id, "stale", f"protocol {cast.stale}")
     except Mistake as error:
         return _diverged(row, f"cannot be rebuilt: {error}")
     if question.key != row.question_key:

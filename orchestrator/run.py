@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,31 +60,52 @@ def prepare(store: Store, spec: RunSpec, *, new: bool = False) -> Prepared:
     Raises:
         Mistake: see :func:`orchestrator.spec.wanted_sessions`.
     """
+    name = _fresh_name(store, spec.name) if new else spec.name
+    config = {**spec.config, "roster": roster_json(spec.experts)}
+    wanted = list(wanted_sessions(spec))
+    return prepare_sessions(store, name, wanted, config=config, answer_key=spec.answer_key)
+
+
+def prepare_sessions(
+    store: Store,
+    name: str,
+    wanted: Sequence[Wanted],
+    *,
+    config: Mapping[str, Any],
+    answer_key: Mapping[str, Any] | None,
+) -> Prepared:
+    """Find or create the run called `name` and make its sessions what is `wanted`.
+
+    Args:
+        store: an open store.
+        name: the run's name.
+        wanted: its sessions, in the order in which they are asked.
+        config: the resolved configuration, with the roster.
+        answer_key: the gold answers, for scoring.
+    """
     from orchestrator.store import NewRun
 
-    wanted = list(wanted_sessions(spec))
-    name = _fresh_name(store, spec.name) if new else spec.name
-    config = canonical_json({**spec.config, "roster": roster_json(spec.experts)})
-    answer_key = None if spec.answer_key is None else canonical_json(dict(spec.answer_key))
+    config_json = canonical_json(dict(config))
+    key_json = None if answer_key is None else canonical_json(dict(answer_key))
     row = next((run for run in store.runs() if run.name == name), None)
     if row is None:
         run_id = store.create_run(
             NewRun(
                 name=name,
-                config_json=config,
-                config_hash=sha256_hex(config),
+                config_json=config_json,
+                config_hash=sha256_hex(config_json),
                 code_revision=code_revision(),
                 packages=package_versions(),
-                answer_key_json=answer_key,
+                answer_key_json=key_json,
             )
         )
     else:
         run_id = row.id
         store.update_run(
             run_id,
-            config_json=config,
-            config_hash=sha256_hex(config),
-            answer_key_json=answer_key,
+            config_json=config_json,
+            config_hash=sha256_hex(config_json),
+            answer_key_json=key_json,
         )
     rows = store.sessions(run_id)
     difference = _difference(rows, wanted)

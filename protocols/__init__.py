@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from protocols.chance import Rng as Rng
     from protocols.compose import ask_one as ask_one
     from protocols.compose import together as together
+    from protocols.consultancy import Consultancy as Consultancy
+    from protocols.consultancy import DoubleConsultancy as DoubleConsultancy
     from protocols.contract import CallBound as CallBound
     from protocols.contract import Protocol as Protocol
     from protocols.contract import Role as Role
@@ -38,21 +40,30 @@ if TYPE_CHECKING:
     from protocols.messages import Message as Message
     from protocols.messages import Part as Part
     from protocols.messages import Place as Place
+    from protocols.moderated_debate import ModeratedDebate as ModeratedDebate
+    from protocols.multiagent_debate import MultiagentDebate as MultiagentDebate
+    from protocols.nyu import NyuConsultancy as NyuConsultancy
+    from protocols.nyu import NyuDebate as NyuDebate
+    from protocols.nyu_rules import NyuRules as NyuRules
+    from protocols.offline_judge import OfflineJudge as OfflineJudge
     from protocols.outcome import Outcome as Outcome
     from protocols.parsing import Parsed as Parsed
     from protocols.parsing import Unparsed as Unparsed
     from protocols.parsing import canonical_answer as canonical_answer
     from protocols.parsing import read_answer as read_answer
+    from protocols.peer_review import PeerReview as PeerReview
     from protocols.plurality import Plurality as Plurality
     from protocols.profile import SkillProfile as SkillProfile
     from protocols.question import Question as Question
     from protocols.quoting import quoted_part as quoted_part
+    from protocols.reconcile import Reconcile as Reconcile
     from protocols.registry import PROTOCOLS as PROTOCOLS
     from protocols.registry import make_protocol as make_protocol
     from protocols.registry import register as register
     from protocols.replies import Failure as Failure
     from protocols.replies import Reply as Reply
     from protocols.self_consistency import SelfConsistency as SelfConsistency
+    from protocols.self_refine import SelfRefine as SelfRefine
     from protocols.symbolic_moe import SymbolicMoE as SymbolicMoE
     from protocols.tape import Finished as Finished
     from protocols.tape import Frontier as Frontier
@@ -65,9 +76,11 @@ _HOMES = {
     "Ballot": "ballots",
     "CallBound": "contract",
     "Cast": "cast",
+    "Consultancy": "consultancy",
     "ContractBroken": "errors",
     "Debate": "debate",
     "DirectAnswer": "direct_answer",
+    "DoubleConsultancy": "consultancy",
     "Failure": "replies",
     "Finished": "tape",
     "ForkImpossible": "errors",
@@ -76,16 +89,24 @@ _HOMES = {
     "Message": "messages",
     "Mistake": "errors",
     "Model": "asks",
+    "ModeratedDebate": "moderated_debate",
     "MootError": "errors",
+    "MultiagentDebate": "multiagent_debate",
+    "NyuConsultancy": "nyu",
+    "NyuDebate": "nyu",
+    "NyuRules": "nyu_rules",
+    "OfflineJudge": "offline_judge",
     "Outcome": "outcome",
     "PROTOCOLS": "registry",
     "Parsed": "parsing",
     "Part": "messages",
+    "PeerReview": "peer_review",
     "Place": "messages",
     "Plurality": "plurality",
     "Protocol": "contract",
     "ProtocolError": "errors",
     "Question": "question",
+    "Reconcile": "reconcile",
     "ReplayDiverged": "errors",
     "Reply": "replies",
     "Rng": "chance",
@@ -93,6 +114,7 @@ _HOMES = {
     "Sampling": "asks",
     "Seat": "asks",
     "SelfConsistency": "self_consistency",
+    "SelfRefine": "self_refine",
     "Session": "contract",
     "SkillProfile": "profile",
     "SymbolicMoE": "symbolic_moe",
@@ -117,9 +139,11 @@ __all__ = [
     "Ballot",
     "CallBound",
     "Cast",
+    "Consultancy",
     "ContractBroken",
     "Debate",
     "DirectAnswer",
+    "DoubleConsultancy",
     "Failure",
     "Finished",
     "ForkImpossible",
@@ -128,15 +152,23 @@ __all__ = [
     "Message",
     "Mistake",
     "Model",
+    "ModeratedDebate",
     "MootError",
+    "MultiagentDebate",
+    "NyuConsultancy",
+    "NyuDebate",
+    "NyuRules",
+    "OfflineJudge",
     "Outcome",
     "Parsed",
     "Part",
+    "PeerReview",
     "Place",
     "Plurality",
     "Protocol",
     "ProtocolError",
     "Question",
+    "Reconcile",
     "ReplayDiverged",
     "Reply",
     "Rng",
@@ -144,6 +176,7 @@ __all__ = [
     "Sampling",
     "Seat",
     "SelfConsistency",
+    "SelfRefine",
     "Session",
     "SkillProfile",
     "SymbolicMoE",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from protocols.canonical import canonical_json
@@ -100,6 +101,11 @@ class Seat:
         return self._sampling_json or ""
 
 
+@lru_cache(maxsize=1024)
+def _options_json(options: tuple[str, ...]) -> str:
+    return canonical_json(list(options))
+
+
 def _message_json(message: Message) -> str:
     """Return a message as canonical JSON: named parts by hash, and who speaks."""
     parts = ",".join([part._identity_json or part.identity_json for part in message.parts])
@@ -137,7 +143,7 @@ class Ask:
     def request_json(self) -> str:
         """Canonical JSON of the request without its occurrence; assembled by hand for speed."""
         messages = ",".join([_message_json(message) for message in self.messages])
-        options = canonical_json(list(self.options)) if self.options else "[]"
+        options = _options_json(self.options) if self.options else "[]"
         schema = "null" if self.schema is None else self.schema
         return (
             f'{{"messages":[{messages}],"model":{self.seat.model_json},"options":{options},'

@@ -109,11 +109,8 @@ def mean_distribution(readings: Sequence[Sequence[float]]) -> tuple[float, ...]:
 
 def failure_counts(replies: Iterable[Reply]) -> dict[Boundary, int]:
     """Return how many of `replies` failed, by boundary, in the order of ``BOUNDARIES``."""
-    counts = dict.fromkeys(BOUNDARIES, 0)
-    for reply in replies:
-        if reply.failure is not None:
-            counts[reply.failure.boundary] += 1
-    return {boundary: count for boundary, count in counts.items() if count}
+    failed = [reply.failure.boundary for reply in replies if reply.failure is not None]
+    return {boundary: failed.count(boundary) for boundary in BOUNDARIES if boundary in failed}
 
 
 def session_boundary(replies: Iterable[Reply]) -> Boundary | None:

@@ -31,11 +31,16 @@ def together(*sessions: Session[T]) -> Session[tuple[T, ...]]:
     """
     states: list[Turn | Finished[T]] = [step(session, None) for session in sessions]
     while True:
-        waiting = [(i, state) for i, state in enumerate(states) if not isinstance(state, Finished)]
-        if not waiting:
-            return tuple(state.outcome for state in states if isinstance(state, Finished))
-        replies = yield tuple(ask for _, asks in waiting for ask in asks)
+        merged: list[Ask] = []
+        for state in states:
+            if not isinstance(state, Finished):
+                merged += state
+        if not merged:
+            return tuple([state.outcome for state in states if isinstance(state, Finished)])
+        replies = yield tuple(merged)
         start = 0
-        for index, asks in waiting:
-            states[index] = step(sessions[index], replies[start : start + len(asks)])
-            start += len(asks)
+        for index, state in enumerate(states):
+            if not isinstance(state, Finished):
+                end = start + len(state)
+                states[index] = step(sessions[index], replies[start:end])
+                start = end

@@ -33,7 +33,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from protocols.asks import Ask
 from protocols.canonical import canonical_json, sha256_hex
@@ -94,6 +94,26 @@ class Protocol(BaseModel, ABC):
     templates: ClassVar[tuple[str, ...]] = ()
     """The prompt files it uses, without ending; their text is part of a session's identity."""
 
+    prompts: dict[str, str] = {}
+    """Prompts in other words: ``template.section`` -> text (jinja2); see ``wording.py``. They are
+    parameters like any other, and absent from `parameters` where there are none."""
+
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _flatten_prompts(cls, prompts: object) -> object:
+        from protocols.wording import flattened
+
+        return flattened(prompts) if prompts else prompts
+
+    @field_validator("prompts")
+    @classmethod
+    def _check_prompts(cls, prompts: dict[str, str]) -> dict[str, str]:
+        from protocols.wording import check_prompts
+
+        if prompts:
+            check_prompts(prompts, cls.templates)
+        return prompts
+
     @abstractmethod
     def roles(self) -> tuple[Role, ...]:
         """Return the roles that a cast must fill for these parameters."""
@@ -106,6 +126,14 @@ class Protocol(BaseModel, ABC):
     def calls(self, question: Question, cast: Cast) -> CallBound:
         """Return the fewest and the most asks of a session, whatever the replies are."""
 
+    def role_calls(self, question: Question, cast: Cast) -> dict[str, CallBound]:
+        """Return the bound for single roles, where one is known that is tighter than the whole.
+
+        A role that is not named may make none or all of the session's asks. It matters where a
+        seat of the role is filled by a team, which asks more than once in its place.
+        """
+        return {}
+
     def assets(self) -> tuple[str, ...]:
         """Return the names of the assets that a cast must hold for these parameters."""
         return ()
@@ -116,7 +144,8 @@ class Protocol(BaseModel, ABC):
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters as JSON."""
-        return self.model_dump(mode="json")
+        without = None if self.prompts else {"prompts"}
+        return self.model_dump(mode="json", exclude=without)
 
     def digest(self) -> str:
         """SHA-256 (hex) over kind, version, parameters and prompt templates."""

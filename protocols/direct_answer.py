@@ -1,7 +1,12 @@
 """Direct answer: one expert answers alone.
 
-The bottom line of every oversight experiment, and with the passage its top line (arXiv 2402.06782,
-2407.04622).
+The bottom line of every oversight experiment, and with the passage its top line.
+
+Schedule: ``J``, in one or several answer orders at once. Price: 1 ask; 2 with both orders, one for
+every option with ``orders: rotate``.
+
+Sources: arXiv 2402.06782 and 2407.04622. Departures: none known; other orders are offered as for a
+judge, as whoever favours the first position favours it here too.
 """
 
 from __future__ import annotations
@@ -14,18 +19,26 @@ from protocols.cast import Cast
 from protocols.chance import Rng
 from protocols.contract import CallBound, Protocol, Role, Session
 from protocols.errors import Mistake
-from protocols.judging import JudgeTie, Orders, judge_rule, judged_outcome
+from protocols.judging import (
+    JudgeTie,
+    Orders,
+    answer_orders,
+    judge_rule,
+    judged_outcome,
+    read_orders,
+    shown_in,
+)
 from protocols.outcome import Outcome, failed_outcome
 from protocols.parsing import Parsed, read_answer
 from protocols.question import Question
 from protocols.replies import Reply
-from protocols.solving import TEMPLATE, reordered, solver_messages
+from protocols.solving import TEMPLATE, solver_messages
 
 JUDGE = "judge"
 
 
 class DirectAnswer(Protocol):
-    """One expert answers; on two options, if wanted, in both orders.
+    """One expert answers; if wanted in both orders of two options, or in all rotations.
 
     A distribution over the options that comes with the reply is the reading; without one, the
     answer that was read counts as certain. What follows from the readings, and what a lost order
@@ -39,17 +52,23 @@ class DirectAnswer(Protocol):
     passage: bool = False
     """Whether the judge reads the passage (where the cast lets it)."""
     orders: Orders = 1
-    """2 asks a second time with the two options swapped and takes the mean."""
+    """2 asks a second time with the two options swapped and takes the mean; ``rotate`` asks once
+    for every option, which then stands first."""
     tie: JudgeTie = "half"
     """What an even distribution is worth when it is scored."""
 
     def roles(self) -> tuple[Role, ...]:
         """Return the one role: the judge."""
         about = "answers the question"
-        return (Role(JUDGE, about, reads_passage=self.passage, draws=self.orders == 2),)
+        return (Role(JUDGE, about, reads_passage=self.passage, draws=self.orders != 1),)
 
     def check_question(self, question: Question) -> str | None:
-        """Refuse both orders where there are not two options."""
+        """Refuse both orders where there are not two options, and rotation where there is none."""
+        if self.orders == "rotate" and not question.options:
+            return (
+                f"direct_answer with orders='rotate' needs options, and question {question.id!r} "
+                "has none; set orders to 1"
+            )
         if self.orders == 2 and len(question.options) != 2:
             return (
                 f"direct_answer with orders=2 needs two options, and question {question.id!r} "
@@ -59,7 +78,8 @@ class DirectAnswer(Protocol):
 
     def calls(self, question: Question, cast: Cast) -> CallBound:
         """One ask for each order."""
-        return CallBound(self.orders, self.orders)
+        count = len(answer_orders(self.orders, len(question.options)))
+        return CallBound(count, count)
 
     def session(self, question: Question, cast: Cast, rng: Rng) -> Session[Outcome]:
         """Ask the judge, in all orders at once.
@@ -72,15 +92,15 @@ class DirectAnswer(Protocol):
             raise Mistake(why)
         seat = cast.seat(JUDGE)
         passage = self.passage and cast.reads_passage(JUDGE)
-        shown = [question]
-        if self.orders == 2:
-            shown.append(reordered(question, (1, 0)))
+        orders = answer_orders(self.orders, len(question.options))
+        shown = [shown_in(question, order) for order in orders]
         replies = yield tuple(
             Ask(seat, solver_messages(q, passage=passage), options=q.labels, question=q.id)
             for q in shown
         )
         if question.options:
-            outcome = judged_outcome(question, replies, tie=self.tie, detail={})
+            readings = read_orders(replies, question, orders)
+            outcome = judged_outcome(question, replies, readings, tie=self.tie, detail={})
         else:
             outcome = self._of_answer(question, replies[0])
         return outcome.model_copy(update={"answered_by": seat.expert})

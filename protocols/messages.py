@@ -9,7 +9,7 @@ of a session is read off the origins.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from protocols.canonical import sha256
 
@@ -17,6 +17,16 @@ PartKind = Literal["text", "image"]
 Speaker = Literal["system", "user", "assistant"]
 
 PART_SEPARATOR = "\n\n"
+
+
+class Source(NamedTuple):
+    """Where a rendered part comes from, so that its words can be replaced."""
+
+    template: str
+    section: str
+    arguments: tuple[tuple[str, Any], ...]
+    below: str = ""
+    """What stands below the rendered section in the same part."""
 
 
 class Place(NamedTuple):
@@ -38,16 +48,19 @@ class Part:
     """``text`` or ``image``."""
     origin: Place | None = None
     """The place of the reply that this part quotes. Not part of any identity."""
+    source: Source | None = field(default=None, repr=False, compare=False)
+    """The section of a template that it was rendered from, if any. Not part of any identity."""
     _digest: bytes | None = field(default=None, init=False, repr=False, compare=False)
     _identity_json: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def identity_json(self) -> str:
         """Name and digest as canonical JSON, computed once: the part in an ask's identity."""
-        if self._identity_json is None:
-            text = f'["{self.name}","{self.digest.hex()}"]'
-            object.__setattr__(self, "_identity_json", text)
-        return self._identity_json or ""
+        identity = self._identity_json
+        if identity is None:
+            identity = f'["{self.name}","{self.digest.hex()}"]'
+            object.__setattr__(self, "_identity_json", identity)
+        return identity
 
     @property
     def digest(self) -> bytes:
@@ -56,12 +69,12 @@ class Part:
         Raises:
             ValueError: the part's name is not an identifier.
         """
-        if self._digest is None:
+        digest = self._digest
+        if digest is None:
             if not self.name.isidentifier():
                 raise ValueError(f"a part's name must be an identifier, not {self.name!r}")
-            object.__setattr__(self, "_digest", sha256(f"{self.kind}\n{self.text}"))
-        digest = self._digest
-        assert digest is not None
+            digest = sha256(f"{self.kind}\n{self.text}")
+            object.__setattr__(self, "_digest", digest)
         return digest
 
 

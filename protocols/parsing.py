@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
+from protocols.canonical import clean_text
 from protocols.question import LABELS, Question, QuestionKind
 from protocols.replies import Reply
 
@@ -56,10 +57,14 @@ def read_answer(reply: Reply, question: Question) -> Reading:
     """Read the answer that `reply` gives to `question`.
 
     The last line that starts with ``Answer:`` counts (any case; white space and ``**`` may stand
-    before it). An earlier answer line is never used in place of an unreadable last one.
+    before it). An earlier answer line is never used in place of an unreadable last one. To a
+    question of kind prose the whole reply is the answer.
     """
     if reply.failure is not None:
         return Unparsed(f"the ask failed: {reply.failure.boundary}")
+    if question.kind == "prose":
+        prose = canonical_answer(reply.text, "prose")
+        return Unparsed("nothing was said") if prose is None else Parsed(prose)
     written = answer_text(reply.text)
     if written is None:
         return Unparsed("no line starts with 'Answer:'")
@@ -75,14 +80,21 @@ def read_answer(reply: Reply, question: Question) -> Reading:
 
 def answer_text(text: str) -> str | None:
     """Return what stands behind the last ``Answer:`` at the start of a line, or None."""
+    return marked_text(text, "Answer")
+
+
+def marked_text(text: str, marker: str) -> str | None:
+    """Return what stands behind the last `marker` and colon at the start of a line, or None."""
+    marker = marker.lower()
     for line in reversed(text.splitlines()):
-        written = _behind_marker(line)
-        if written is not None:
-            return written
+        if ":" in line:
+            written = _behind_marker(line, marker)
+            if written is not None:
+                return written
     return None
 
 
-def _behind_marker(line: str) -> str | None:
+def _behind_marker(line: str, marker: str) -> str | None:
     """Return what stands behind ``Answer:`` if `line` starts with it, without ``**`` around it.
 
     Read are ``Answer: X``, ``Answer: **X**``, ``**Answer: X**``, ``**Answer:** X`` and
@@ -91,9 +103,9 @@ def _behind_marker(line: str) -> str | None:
     rest = line.strip()
     bold = rest.startswith("**")
     rest = rest.removeprefix("**").lstrip()
-    if rest[:6].lower() != "answer":
+    if rest[: len(marker)].lower() != marker:
         return None
-    rest = rest[6:].lstrip()
+    rest = rest[len(marker) :].lstrip()
     if bold and rest.startswith("**"):
         rest, bold = rest[2:].lstrip(), False
     if not rest.startswith(":"):
@@ -110,12 +122,15 @@ def canonical_answer(value: str, kind: QuestionKind) -> str | None:
     """Return `value` in the form in which answers of `kind` are compared, or None if it has none.
 
     Choice: the label as a capital letter. Number: see :func:`parse_number`. Text: white space
-    collapsed, case folded. Gold answers go through the same function.
+    collapsed, case folded. Prose: as written, without white space around it. Gold answers go
+    through the same function.
     """
     if kind == "choice":
         return _parse_label(value)
     if kind == "number":
         return parse_number(value)
+    if kind == "prose":
+        return clean_text(value)[0].strip() or None
     return " ".join(value.split()).casefold() or None
 
 
@@ -185,7 +200,7 @@ def option_distribution(reply: Reply, question: Question) -> tuple[float, ...] |
     reading = read_answer(reply, question)
     if isinstance(reading, Unparsed):
         return None
-    return tuple(1.0 if label == reading.value else 0.0 for label in labels)
+    return tuple([1.0 if label == reading.value else 0.0 for label in labels])
 
 
 def _is_distribution(values: tuple[float, ...], length: int) -> bool:

@@ -1,6 +1,11 @@
 """Plurality: several experts answer once each and the most frequent answer counts.
 
-The baseline that a deliberation has to beat (often it does not: see arXiv 2311.08152).
+The baseline that a deliberation has to beat (often it does not).
+
+Schedule: ``{1..n}``. Price: n asks, one for each expert.
+
+Source: the common baseline, for example in arXiv 2311.08152. Departures: none; ties are broken by
+a stated rule.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ outcomes only when they are scored.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from protocols.canonical import canonical_json, clean_text, sha256_hex
 from protocols.messages import Part
 
-QuestionKind = Literal["choice", "number", "text"]
+QuestionKind = Literal["choice", "number", "text", "prose"]
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -30,7 +30,8 @@ class Question(BaseModel):
     options: tuple[str, ...] = ()
     """The options, labelled A, B, C... in this order; none where the answer is free."""
     kind: QuestionKind = "choice"
-    """How answers are read and compared: an option's label, a number, or text."""
+    """How answers are read and compared: an option's label, a number, text behind ``Answer:``, or
+    (what a seat in another session is asked, see ``teams.py``) the whole reply."""
     passage: str | None = None
     """What only some roles may read."""
     category: str = ""
@@ -109,9 +110,15 @@ class Question(BaseModel):
     @cached_property
     def passage_part(self) -> Part:
         """The passage as the part ``passage``; empty without a passage."""
-        return Part("passage", self.passage or "")
+        return _passage_part(self.passage or "")
 
     @property
     def unit(self) -> str:
         """The cluster that statistics count: `cluster`, else the question's id."""
         return self.cluster or self.id
+
+
+@lru_cache(maxsize=256)
+def _passage_part(passage: str) -> Part:
+    """Return a passage as a part that its questions share, as its digest takes time."""
+    return Part("passage", passage)

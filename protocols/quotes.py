@@ -9,6 +9,9 @@ breaks do not matter, words and their order do.
 * ``strict``: the words stand in the passage in a row, whole words only.
 * ``fuzzy``: the best matching whole words of the passage are similar enough (rapidfuzz's ratio,
   which counts insertions and deletions, in 0 to 100). A strict match is a fuzzy one.
+* ``span``: the speaker names words by number, ``<quote>12-17</quote>`` for the words 12 to 17 of
+  the passage, both included, and the verifier writes the words themselves: verified by
+  construction. :func:`numbered` is the passage as such a speaker reads it.
 
 A quotation without a word is never verified. Whatever tags a speaker writes - verified or
 unverified forms, any case and spacing, nested, never closed - are read as plain ``<quote>`` tags
@@ -24,15 +27,15 @@ al. 2311.08702 (quotes from the story, their share of the passage).
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-QuoteMode = Literal["strict", "fuzzy"]
+QuoteMode = Literal["strict", "fuzzy", "span"]
 FUZZY_THRESHOLD = 90.0
 LONGEST_FUZZY_QUOTE = 500
 """Characters; a longer quotation must match strictly, as the search slows down with its square
@@ -42,6 +45,11 @@ _INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
 _WORD = re.compile(rf"[^\W_](?:[^\W_]|[\u0300-\u036f{_INVISIBLE}])*")
 _DROP_INVISIBLE = {ord(character): None for character in _INVISIBLE}
 _TAG = re.compile("([<\uff1c\ufe64][^<>\uff1c\ufe64\uff1e\ufe65]*[>\uff1e\ufe65])")
+_TOKEN = re.compile(r"\S+")
+_RANGE = re.compile(r"\s*([0-9]{1,9})\s*(?:-|\u2013)\s*([0-9]{1,9})\s*")
+NUMBERED_EVERY = 10
+"""Words of a passage from one number to the next (ours)."""
+_NO_BRACKETS = str.maketrans("<\uff1c\ufe64>\uff1e\ufe65", "((()))")
 _OPEN, _CLOSE = "<quote>", "</quote>"
 _TAG_NAMES = ("quote", "vquote", "uquote")
 
@@ -59,8 +67,7 @@ class Quote(NamedTuple):
     """Where they end in the passage, exclusive; None where not verified."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedSpeech:
+class VerifiedSpeech(NamedTuple):
     """A speech whose quotations are marked as verified or not."""
 
     text: str
@@ -106,31 +113,41 @@ def verify_quotes(
     *,
     mode: QuoteMode = "strict",
     threshold: float = FUZZY_THRESHOLD,
+    budget: int | None = None,
 ) -> VerifiedSpeech:
     """Check every quotation of a speech against a passage and mark it.
+
+    With a budget, quotations are verified in reading order as long as their characters, as they
+    are written, fit into it together: one that does not fit is marked as not verified and uses up
+    nothing.
 
     Args:
         speech: what was said, with ``<quote>`` tags.
         passage: what is quoted from; without one nothing can be verified.
-        mode: strict or fuzzy.
+        mode: strict, fuzzy or span.
         threshold: the least similarity of a fuzzy match, 0 to 100.
+        budget: the most characters of verified quotations; None allows any number.
     """
-    pieces = _TAG.split(speech)
-    if len(pieces) == 1:
+    if "<" not in speech and "\uff1c" not in speech and "\ufe64" not in speech:
         return VerifiedSpeech(speech)
     output: list[str] = []
     quotes: list[Quote] = []
     found: dict[str, Quote] = {}
-    for is_quote, text in _sections(pieces):
+    left = math.inf if budget is None else budget
+    for is_quote, text in _sections(_TAG.split(speech)):
         if not is_quote:
             output.append(text)
             continue
         quote = found.get(text)
         if quote is None:
             quote = found[text] = locate(text, passage, mode=mode, threshold=threshold)
+        if quote.verified and len(quote.text) > left:
+            quote = Quote(text, False, None, None)
+        if quote.verified:
+            left -= len(quote.text)
         quotes.append(quote)
         letter = "v" if quote.verified else "u"
-        output.append(f"<{letter}_quote>{text}</{letter}_quote>")
+        output.append(f"<{letter}_quote>{quote.text}</{letter}_quote>")
     return VerifiedSpeech("".join(output), tuple(quotes))
 
 
@@ -142,6 +159,8 @@ def locate(
     threshold: float = FUZZY_THRESHOLD,
 ) -> Quote:
     """Look for a quotation in a passage; see :func:`verify_quotes` for the arguments."""
+    if mode == "span":
+        return _named_span(text, passage)
     words = normalised(text)
     if not words or not passage:
         return Quote(text, False, None, None)
@@ -156,16 +175,74 @@ def locate(
 
 def covered_characters(quotes: Iterable[Quote]) -> int:
     """Return how many characters of the passage the verified `quotes` cover together."""
-    total = reached = 0
-    for start, end in sorted((q.start or 0, q.end or 0) for q in quotes if q.verified):
-        total += max(0, end - max(start, reached))
-        reached = max(reached, end)
-    return total
+    spans = union((q.start or 0, q.end or 0) for q in quotes if q.verified)
+    return sum(end - start for start, end in spans)
+
+
+def quoted_share(quotes: Iterable[Quote], passage: str) -> float:
+    """Return the share of the passage's characters that the verified `quotes` cover, 0 to 1."""
+    return covered_characters(quotes) / len(passage) if passage else 0.0
+
+
+def union(spans: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return what half-open spans cover together: sorted, apart from each other, none empty."""
+    apart: list[tuple[int, int]] = []
+    for start, end in sorted(span for span in spans if span[0] < span[1]):
+        if apart and start <= apart[-1][1]:
+            apart[-1] = (apart[-1][0], max(apart[-1][1], end))
+        else:
+            apart.append((start, end))
+    return tuple(apart)
+
+
+def span_quote(passage: str, start: int, end: int) -> Quote:
+    """Return the quotation of the passage's tokens `start` to `end`, exclusive, from 0.
+
+    Tokens are what stands between white space. A span that is empty, runs over the passage's end
+    or holds no word is not verified.
+    """
+    tokens = _tokens(passage)
+    if not 0 <= start < end <= len(tokens):
+        return Quote("", False, None, None)
+    first, last = tokens[start][0], tokens[end - 1][1]
+    words = passage[first:last]
+    if not normalised(words):
+        return Quote(words, False, None, None)
+    return Quote(words, True, first, last)
+
+
+@lru_cache(maxsize=256)
+def numbered(passage: str) -> str:
+    """Return `passage` with ``[n]`` before every tenth token n, for speakers that name spans."""
+    pieces: list[str] = []
+    end = 0
+    for number, (start, stop) in enumerate(_tokens(passage)):
+        mark = "" if number % NUMBERED_EVERY else f"[{number}] "
+        pieces += [passage[end:start], mark, passage[start:stop]]
+        end = stop
+    return "".join(pieces)
 
 
 def verified_texts(text: str) -> list[str]:
     """Return the verified quotations of a text that :func:`verify_quotes` wrote."""
     return [piece.partition("</v_quote>")[0] for piece in text.split("<v_quote>")[1:]]
+
+
+@lru_cache(maxsize=256)
+def _tokens(passage: str) -> tuple[tuple[int, int], ...]:
+    return tuple([match.span() for match in _TOKEN.finditer(passage)])
+
+
+def _named_span(text: str, passage: str | None) -> Quote:
+    """Read ``first-last`` as the words of the passage with these numbers, both included."""
+    named = _RANGE.fullmatch(text)
+    if named is None or not passage:
+        return Quote(text, False, None, None)
+    quote = span_quote(passage, int(named[1]), int(named[2]) + 1)
+    if not quote.verified:
+        return Quote(text, False, None, None)
+    # The words of a passage may look like tags of the verifier, which only it may write.
+    return quote._replace(text=quote.text.translate(_NO_BRACKETS))
 
 
 def _sections(pieces: list[str]) -> list[tuple[bool, str]]:

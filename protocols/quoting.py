@@ -8,6 +8,7 @@ is looked for: parsers read markers at the start of a line only. Tags that moot 
 
 from __future__ import annotations
 
+from protocols.canonical import clean_text
 from protocols.messages import Part
 from protocols.replies import Reply
 
@@ -18,9 +19,9 @@ def quoted(text: str) -> str:
     """Return `text` with ``> `` before every line, however its lines are broken.
 
     Line separators of Unicode and carriage returns count as line breaks, since a reader may see
-    a new line there.
+    a new line there. What no store can hold (NUL, half of a surrogate pair) becomes U+FFFD.
     """
-    return "\n".join(MARK + line for line in text.splitlines()) or MARK
+    return "\n".join(MARK + line for line in clean_text(text)[0].splitlines()) or MARK
 
 
 def unquoted(text: str) -> str:

@@ -20,11 +20,27 @@ from protocols.errors import Mistake
 P = TypeVar("P", bound=Protocol)
 
 _BUILT_IN = {
+    "consultancy": "protocols.consultancy:Consultancy",
     "debate": "protocols.debate:Debate",
     "direct_answer": "protocols.direct_answer:DirectAnswer",
+    "diverse_debate": "protocols.diverse_debate:DiverseDebate",
+    "double_consultancy": "protocols.consultancy:DoubleConsultancy",
+    "moderated_debate": "protocols.moderated_debate:ModeratedDebate",
+    "multiagent_debate": "protocols.multiagent_debate:MultiagentDebate",
+    "nyu_consultancy": "protocols.nyu:NyuConsultancy",
+    "nyu_debate": "protocols.nyu:NyuDebate",
+    "offline_judge": "protocols.offline_judge:OfflineJudge",
+    "peer_review": "protocols.peer_review:PeerReview",
     "plurality": "protocols.plurality:Plurality",
+    "reconcile": "protocols.reconcile:Reconcile",
+    "recursive_critique": "protocols.recursive_critique:RecursiveCritique",
+    "review_and_revise": "protocols.review_revise:ReviewAndRevise",
+    "review_dialogue": "protocols.review_dialogue:ReviewDialogue",
+    "review_panel": "protocols.review_panel:ReviewPanel",
     "self_consistency": "protocols.self_consistency:SelfConsistency",
+    "self_refine": "protocols.self_refine:SelfRefine",
     "symbolic_moe": "protocols.symbolic_moe:SymbolicMoE",
+    "topology_debate": "protocols.topology_debate:TopologyDebate",
 }
 
 
@@ -114,7 +130,10 @@ def protocol_class(kind: str) -> type[Protocol]:
     if ":" in kind:
         return load_protocol(kind)
     near = get_close_matches(kind, PROTOCOLS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(PROTOCOLS)}"
+    some = ", ".join(list(PROTOCOLS)[:6])
+    hint = (
+        f"did you mean {near[0]!r}?" if near else f"choose one of {some}... (moot list protocols)"
+    )
     raise Mistake(f"there is no protocol {kind!r}; {hint}")
 
 
@@ -136,7 +155,8 @@ def _explained(cls: type[Protocol], kind: str, error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(step) for step in first["loc"])
     if first["type"] == "extra_forbidden":
-        names = ", ".join(sorted(cls.model_fields)) or "none"
+        shared = Protocol.model_fields
+        names = ", ".join(sorted(cls.model_fields, key=lambda name: (name in shared, name)))
         return f"protocol {kind!r} has no parameter {where!r}; its parameters: {names}"
     place = f"parameter {where!r}" if where else "parameters"
     return f"protocol {kind!r}, {place}: {first['msg']} (given {first['input']!r:.60})"

@@ -1,6 +1,11 @@
 """Self-consistency: one expert draws several answers and the most frequent one counts.
 
-Source: arXiv 2203.11171. The cheapest strong baseline of every deliberation.
+The cheapest strong baseline of every deliberation.
+
+Schedule: ``{1..n}``, all of one expert. Price: n asks.
+
+Source: arXiv 2203.11171. Departure: options may be shuffled for every draw, which the source does
+not do, as models favour positions.
 """
 
 from __future__ import annotations

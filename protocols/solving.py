@@ -16,6 +16,8 @@ from protocols.question import Question
 
 TEMPLATE = "answer"
 """The template file of the solving prompt."""
+PROSE_TEMPLATE = "team"
+"""The template file of what is asked where the whole reply is the answer; see ``teams.py``."""
 
 
 def solver_messages(
@@ -40,9 +42,16 @@ def solver_messages(
     if question.options:
         parts.append(question.options_part)
     parts.extend(said)
-    parts.append(prompt(TEMPLATE, "task", kind=question.kind, labels=question.labels))
+    parts.append(answer_task(question))
     opening = prompt(TEMPLATE, "system") if system is None else system
     return (Message("system", (opening,)), Message("user", tuple(parts)))
+
+
+def answer_task(question: Question) -> Part:
+    """Return the task that asks for an answer to `question` and says in which form."""
+    if question.kind == "prose":
+        return prompt(PROSE_TEMPLATE, "task")
+    return prompt(TEMPLATE, "task", kind=question.kind, labels=question.labels)
 
 
 def solver_asks(question: Question, cast: Cast, seats: Sequence[Seat]) -> tuple[Ask, ...]:

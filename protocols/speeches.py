@@ -8,8 +8,7 @@ its speaker included, reads the one part that is made here.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from protocols.canonical import clean_text
 from protocols.messages import Part
@@ -20,19 +19,30 @@ from protocols.replies import Reply
 _THINKING = re.compile(r"(<[\s/]*thinking\s*>)", re.IGNORECASE)
 
 
+Overrun = Literal["cut", "reask", "accept"]
+
+
 class SpeechRules(NamedTuple):
     """What is allowed in a speech, and how its quotations are checked."""
 
     max_characters: int | None = None
-    """Longer speeches are cut; None allows any length."""
+    """The longest speech; None allows any length."""
     quotes: QuoteMode = "strict"
     """How quotations are compared with the passage."""
     fuzzy_threshold: float = FUZZY_THRESHOLD
     """The least similarity of a fuzzy match, 0 to 100."""
+    overrun: Overrun = "cut"
+    """What becomes of a longer speech: cut; asked once again and then cut; or accepted."""
+    max_quoted: int | None = None
+    """The most characters of verified quotations; what does not fit is marked as not verified."""
+
+    @property
+    def stated_limit(self) -> int | None:
+        """The length that a speaker is told to keep to."""
+        return self.max_characters if self.overrun == "reask" else None
 
 
-@dataclass(frozen=True, slots=True)
-class Speech:
+class Speech(NamedTuple):
     """A speech as others read it."""
 
     part: Part
@@ -43,15 +53,38 @@ class Speech:
     """Whether it was too long and lost its end."""
 
 
-def take_speech(reply: Reply, passage: str | None, rules: SpeechRules) -> Speech | None:
-    """Return the speech that a reply holds; None where it failed or shows nothing."""
+def take_speech(
+    reply: Reply, passage: str | None, rules: SpeechRules, *, name: str = "speech"
+) -> Speech | None:
+    """Return the speech that a reply holds; None where it failed or shows nothing.
+
+    Args:
+        reply: what the speaker said.
+        passage: what it quotes from.
+        rules: what is allowed.
+        name: the name of the part that quotes it.
+    """
     if reply.failed:
         return None
-    text, cut = cut_to(shown(clean_text(reply.text)[0]), rules.max_characters)
+    limit = None if rules.overrun == "accept" else rules.max_characters
+    text, cut = cut_to(shown(clean_text(reply.text)[0]), limit)
     if not text:
         return None
-    verified = verify_quotes(text, passage, mode=rules.quotes, threshold=rules.fuzzy_threshold)
-    return Speech(quoted_part("speech", reply, text=verified.text), verified.quotes, cut)
+    verified = verify_quotes(
+        text,
+        passage,
+        mode=rules.quotes,
+        threshold=rules.fuzzy_threshold,
+        budget=rules.max_quoted,
+    )
+    return Speech(quoted_part(name, reply, text=verified.text), verified.quotes, cut)
+
+
+def runs_over(reply: Reply, rules: SpeechRules) -> bool:
+    """Whether a reply holds a speech that is longer than the rules allow."""
+    if reply.failed or rules.max_characters is None or len(reply.text) <= rules.max_characters:
+        return False
+    return len(shown(clean_text(reply.text)[0])) > rules.max_characters
 
 
 def shown(text: str) -> str:

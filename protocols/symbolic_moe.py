@@ -1,5 +1,8 @@
 """Symbolic-MoE: experts are recruited for each question by their measured skills.
 
+Schedule: ``{1..k}`` of the recruited, then, where a model joins the answers, the aggregator. Price:
+1 to k asks, as an expert drawn twice answers once; 1 more with ``aggregate: model``.
+
 Source: arXiv 2503.05641. The steps are in ``recruitment.py``. Departures: a question's skills are
 its category and subject instead of keywords that a model annotated; experts that are hardly ever
 recruited are not redrawn, as that takes many questions at once; the plain vote, the source's
@@ -34,7 +37,7 @@ from protocols.outcome import Outcome
 from protocols.parsing import Parsed, Reading, read_answer
 from protocols.plurality import answers_by_expert
 from protocols.profile import PROFILE, SkillProfile, cast_profile, question_skills
-from protocols.prompts import prompt
+from protocols.prompts import headed, prompt
 from protocols.question import Question
 from protocols.quoting import quoted
 from protocols.recruitment import (
@@ -195,7 +198,7 @@ def _aggregator_ask(
         if not reply.failed
     ]
     said = [
-        Part("answer", f"{_heading(number, draws)}\n{quoted(reply.text)}", origin=reply.place)
+        headed(_heading(number, draws), "answer", quoted(reply.text), reply.place)
         for number, (draws, reply) in enumerate(came, start=1)
     ]
     messages = solver_messages(
@@ -207,8 +210,8 @@ def _aggregator_ask(
     return Ask(cast.seat(AGGREGATOR), messages, question=question.id)
 
 
-def _heading(number: int, draws: int) -> str:
-    return prompt(AGGREGATE_TEMPLATE, "solution", number=number, weight=draws).text
+def _heading(number: int, draws: int) -> Part:
+    return prompt(AGGREGATE_TEMPLATE, "solution", number=number, weight=draws)
 
 
 def _aggregated(

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     )
     from workflows.branching import fork, fork_async, rejudge, rejudge_async
     from workflows.configuration import Workflow, library_workflows, load_workflow
+    from workflows.crossplay import Crossplay, read_crossplay, run_crossplay
     from workflows.schema import json_schema
     from workflows.table import Row
 
 __all__ = [
+    "Crossplay",
     "Hooks",
     "Row",
     "RunResult",
@@ -38,12 +40,14 @@ __all__ = [
     "json_schema",
     "library_workflows",
     "load_workflow",
+    "read_crossplay",
     "rejudge",
     "rejudge_async",
     "replay",
     "replay_async",
     "run",
     "run_async",
+    "run_crossplay",
 ]
 
 _HOMES = {
@@ -53,6 +57,7 @@ _HOMES = {
     ),
     "branching": ("fork", "fork_async", "rejudge", "rejudge_async"),
     "configuration": ("Workflow", "library_workflows", "load_workflow"),
+    "crossplay": ("Crossplay", "read_crossplay", "run_crossplay"),
     "schema": ("json_schema",),
     "table": ("Row",),
 }

@@ -22,6 +22,29 @@ _EVEN = 1e-9
 """Probabilities this close are equal: means of readings differ in their last bits."""
 
 
+class RecordedFacts(BaseModel):
+    """What a source tells of a session that people or models held, beside its transcript."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    setting: str
+    """``human_debate``, ``ai_consultancy``..."""
+    in_paper: bool
+    """Whether the published figures count it."""
+    judge: str | None
+    """Who judged it live, to be able to count what repeats together; None where nobody did."""
+    question: str
+    """The question's own id; several sessions are about one question."""
+    ended_by: str | None = None
+    final_probs: tuple[float, float] | None = None
+    """The judge's last belief; this and what follows as the source computed it."""
+    correct: bool | None = None
+    continues: int | None = None
+    """How often the judge continued."""
+    reward: float | None = None
+    """The judge's score in bits."""
+
+
 class AnswerKey(BaseModel):
     """Gold answers, and how single experts did where that is recorded."""
 
@@ -42,7 +65,8 @@ class AnswerKey(BaseModel):
     What was not recorded is absent: missing, not wrong."""
     unread: dict[str, tuple[str, ...]] = {}
     """Expert -> ids of the questions where no answer could be read in what it wrote."""
-
+    recorded: dict[str, RecordedFacts] = {}
+    """Of an imported run: what the source tells of each session, by question id."""
     best_single: str | None = None
     """The expert that was best on other data; None where nothing was measured."""
 
@@ -86,13 +110,16 @@ class AnswerKey(BaseModel):
         A single expert's outcome counts as the source scored it, where it did; so does the
         outcome of a rule that came down to one expert of whom only the score was recorded.
         Everything else counts by its readings (the mean over orders or sides) or by its answer.
-        What was refused, overlong, malformed, unparsed or abstained is not correct.
+        What was refused, overlong, malformed, unparsed or abstained is not correct; a recorded
+        session that had no judge is missing.
         """
         flag = self.flags.get(outcome.answered_by or "", {}).get(question_id)
         if flag is not None and (outcome.rule == "single" or outcome.missing):
             return float(flag)
         gold = self.gold.get(question_id)
-        if outcome.missing or gold is None:
+        recorded = self.recorded.get(question_id)
+        unjudged = recorded is not None and recorded.judge is None
+        if outcome.missing or gold is None or (unjudged and outcome.status == "abstained"):
             return None
         if outcome.status not in ("answered", "tied"):
             return 0.0

@@ -1,13 +1,15 @@
 """Who answers: from a workflow and its data to a roster, a pool and the casts of its protocols.
 
 An expert is named in one of three ways: by a label under ``experts``, by the name of a model
-whose answers the questions' file records, or as ``provider/model``. The pool is what the workflow
-names, else the models recorded in both files (questions and profile), else all of ``experts``. A
-role that nobody is cast in holds the pool if it may hold several, else the only expert there is.
+whose answers the questions' file records, or as ``provider/model``. A label under ``teams`` seats
+a protocol with a cast of its own. The pool is what the workflow names, else the models recorded in
+both files (questions and profile), else all of ``experts``. A role that nobody is cast in holds
+the pool if it may hold several, else the only expert there is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,14 +18,16 @@ from agents.profiles import profile_from_recorded
 from agents.recorded import recorded_model
 from agents.roster import Expert, Roster
 from agents.settings import suggestion
+from orchestrator.rebuild import stored_kind
 from orchestrator.spec import Entry, RunSpec
-from protocols.cast import Asset, Cast
+from protocols.cast import Asset, Cast, Member, Team
 from protocols.contract import Protocol, Role
 from protocols.errors import Mistake
 from protocols.profile import PROFILE, SkillProfile
 from workflows.answer_key import AnswerKey
 from workflows.configuration import POOL, ProtocolSpec, RoleCast, Workflow
 from workflows.data_files import Inputs, run_name
+from workflows.sources import PACKED, locate
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,17 +68,23 @@ class Casting:
         """
         for known in (self.workflow.experts, self.recorded_experts):
             if label in known:
-                return known[label]
+                return _with_located_data(known[label])
         if "/" in label:
             return Expert(label=label, model=label)
-        hint = suggestion(label, [*self.workflow.experts, *self.recorded_experts])
+        known_labels = [*self.workflow.experts, *self.workflow.teams, *self.recorded_experts]
+        hint = suggestion(label, known_labels)
         raise Mistake(
             f"no expert {label!r} in the roster; {hint} (add it under experts:, or write "
             "provider/model)"
         )
 
     def role_cast(self, spec: ProtocolSpec, role: str) -> RoleCast | None:
-        """Return what the workflow says about a role; the protocol's own cast comes first."""
+        """Return what the workflow says about a role; the protocol's own cast comes first.
+
+        A team has a cast of its own alone: the workflow's says where the team itself sits.
+        """
+        if any(spec is team for team in self.workflow.teams.values()):
+            return spec.cast.get(role)
         return spec.cast.get(role) or self.workflow.cast.get(role)
 
     def seated(self, spec: ProtocolSpec, role: Role) -> tuple[str, ...]:
@@ -123,12 +133,7 @@ class Casting:
     def answer_key(self) -> AnswerKey:
         """The key, with single experts' results for the pool, and the best of it elsewhere."""
         key = self.inputs.questions.key
-        seated = {
-            label
-            for spec in self.workflow.protocols
-            for role in spec.build().roles()
-            for label in self.seated(spec, role)
-        }
+        seated = {label for spec in self.workflow.protocols for label in self.experts_in(spec)}
         everybody = key.for_experts(self._recorded_here((*self.pool, *sorted(seated))))
         pool = key.for_experts(self.recorded_pool)
         ranking = self.profile.ranking() if self.profile else ()
@@ -137,19 +142,43 @@ class Casting:
 
     def cast(self, spec: ProtocolSpec, protocol: Protocol, roster: Roster) -> Cast:
         """Return the cast of a protocol."""
-        assets: dict[str, Asset] = {}
+        known = self.inputs.assets
+        assets: dict[str, Asset] = {n: known[n] for n in protocol.assets() if n in known}
         if self.profile is not None and self._uses_profile(protocol, spec):
             assets[PROFILE] = self.profile.as_asset()
         roles = {role: self.seated(spec, role) for role in protocol.roles()}
         filled = {role: labels for role, labels in roles.items() if labels}
         return Cast(
             members={
-                role.name: tuple(roster.member(label) for label in labels)
+                role.name: tuple(self.member(label, roster) for label in labels)
                 for role, labels in filled.items()
             },
             readers=frozenset(role.name for role in filled if self.reads_passage(spec, role)),
             assets=assets,
         )
+
+    def member(self, label: str, roster: Roster) -> Member | Team:
+        """Return who fills a seat: an expert, or a team with a cast of its own.
+
+        Raises:
+            Mistake: nobody has that label, or an expert cannot be identified.
+        """
+        spec = self.workflow.teams.get(label)
+        if spec is None:
+            return roster.member(label)
+        protocol = spec.build()
+        cast = self.cast(spec, protocol, roster)
+        return Team.of(label, protocol, cast, kind=stored_kind(protocol))
+
+    def experts_in(self, spec: ProtocolSpec) -> Iterator[str]:
+        """Yield the labels of the experts that a protocol asks, those in its teams included."""
+        for role in spec.build().roles():
+            for label in self.seated(spec, role):
+                team = self.workflow.teams.get(label)
+                if team is None:
+                    yield label
+                else:
+                    yield from self.experts_in(team)
 
     def _uses_profile(self, protocol: Protocol, spec: ProtocolSpec) -> bool:
         """Whether a cast holds the profile: if it must, or if the pool votes (ties need it)."""
@@ -164,12 +193,7 @@ class Casting:
         Raises:
             Mistake: a label names no expert.
         """
-        labels = [
-            label
-            for spec in self.workflow.protocols
-            for role in spec.build().roles()
-            for label in self.seated(spec, role)
-        ]
+        labels = [label for spec in self.workflow.protocols for label in self.experts_in(spec)]
         return Roster.from_mapping({label: self.expert(label) for label in labels})
 
     def _recorded_here(self, labels: tuple[str, ...]) -> dict[str, str]:
@@ -182,6 +206,13 @@ class Casting:
             if expert.provider == "recorded" and same:
                 found[label] = recorded_model(expert)
         return found
+
+
+def _with_located_data(expert: Expert) -> Expert:
+    """Return an expert whose data lie in a file, also where they come with moot."""
+    if expert.data is None or not expert.data.startswith(PACKED):
+        return expert
+    return expert.model_copy(update={"data": str(locate(expert.data))})
 
 
 def run_spec(workflow: Workflow, inputs: Inputs) -> RunSpec:

@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agents.engines import capabilities_of
+from agents.roster import Roster
 from agents.settings import suggestion
+from protocols.asks import Model
+from protocols.cast import Member
 from protocols.contract import Protocol, Role
 from protocols.errors import Mistake
 from protocols.profile import PROFILE
+from workflows.assets import asset_problems, asset_warnings
 from workflows.casting import Casting
 from workflows.configuration import ProtocolSpec, Workflow
 from workflows.data_files import Inputs
+from workflows.rehearsal import rehearse
 
 
 def check_workflow(workflow: Workflow, inputs: Inputs) -> list[str]:
@@ -27,9 +32,20 @@ def check_workflow(workflow: Workflow, inputs: Inputs) -> list[str]:
         problems = [
             *_cast_problems(casting, spec, protocol),
             *_profile_problems(casting, protocol),
+            *_asset_problems(casting, protocol),
             *_question_problems(casting, protocol),
         ]
         found.extend(f"{where}: {problem}" for problem in problems)
+    for label, team in workflow.teams.items():
+        protocol = team.build()
+        problems = [
+            *_cast_problems(casting, team, protocol),
+            *_profile_problems(casting, protocol),
+            *_asset_problems(casting, protocol),
+        ]
+        found.extend(f"teams.{label} ({team.kind}): {problem}" for problem in problems)
+    if workflow.teams and not found:
+        found += _rehearsed(casting)
     return list(dict.fromkeys(found))
 
 
@@ -43,6 +59,9 @@ def workflow_warnings(workflow: Workflow, inputs: Inputs) -> list[str]:
             for role, said in _said(casting)
             if said is True
         )
+    seated = {label for spec in _specs(workflow) for label in _labels(casting, spec)}
+    found += asset_warnings(inputs.assets, [spec.build() for spec in _specs(workflow)], seated)
+    found.extend(f"teams.{label}: sits nowhere" for label in workflow.teams if label not in seated)
     if workflow.repeats > 1 and casting.recorded_pool:
         found.append("repeats: recorded experts give the same answers in every repeat")
     file = inputs.questions.recorded
@@ -52,6 +71,36 @@ def workflow_warnings(workflow: Workflow, inputs: Inputs) -> list[str]:
             "answered: rules that join several experts have nothing to vote on and are missing"
         )
     return list(dict.fromkeys(found))
+
+
+def _specs(workflow: Workflow) -> tuple[ProtocolSpec, ...]:
+    return (*workflow.protocols, *workflow.teams.values())
+
+
+def _labels(casting: Casting, spec: ProtocolSpec) -> Iterator[str]:
+    """Yield the labels of all who sit in a protocol, teams as such."""
+    for role in spec.build().roles():
+        yield from casting.seated(spec, role)
+
+
+class _Understudies(Roster):
+    """A roster whose members need no data: who they are is enough for a rehearsal."""
+
+    def member(self, label: str) -> Member:
+        return Member(expert=label, model=Model(self[label].model))
+
+
+def _rehearsed(casting: Casting) -> Iterator[str]:
+    """Yield why a protocol with teams in its cast cannot play the first question."""
+    roster = _Understudies(casting.roster().experts)
+    for place, spec in enumerate(casting.workflow.protocols):
+        protocol = spec.build()
+        cast = casting.cast(spec, protocol, roster)
+        if cast.teams:
+            try:
+                rehearse(protocol, casting.inputs.questions.questions[0], cast)
+            except Mistake as mistake:
+                yield f"protocols[{place}] ({spec.name or spec.kind}): {mistake}"
 
 
 def _said(casting: Casting) -> Iterator[tuple[str, bool | None]]:
@@ -75,16 +124,22 @@ def _pool_problems(casting: Casting) -> Iterator[str]:
 def _role_names(casting: Casting) -> Iterator[str]:
     """Yield the names in a cast that are no role: a misspelt one would be silently ignored."""
     specs = casting.workflow.protocols
-    roles = {spec.kind: {role.name for role in spec.build().roles()} for spec in specs}
-    everywhere = set().union(*roles.values())
+    roles = [{role.name for role in spec.build().roles()} for spec in specs]
+    everywhere = set().union(*roles)
     for name in casting.workflow.cast:
         if name not in everywhere:
             yield f"cast.{name}: no protocol here has that role; {suggestion(name, everywhere)}"
     for place, spec in enumerate(specs):
         for name in spec.cast:
-            if name not in roles[spec.kind]:
-                hint = suggestion(name, roles[spec.kind])
+            if name not in roles[place]:
+                hint = suggestion(name, roles[place])
                 yield f"protocols[{place}].cast.{name}: {spec.kind} has no such role; {hint}"
+    for label, team in casting.workflow.teams.items():
+        names = {role.name for role in team.build().roles()}
+        for name in team.cast:
+            if name not in names:
+                hint = suggestion(name, names)
+                yield f"teams.{label}.cast.{name}: {team.kind} has no such role; {hint}"
 
 
 def _cast_problems(casting: Casting, spec: ProtocolSpec, protocol: Protocol) -> Iterator[str]:
@@ -102,6 +157,9 @@ def _role_problems(casting: Casting, role: Role, labels: tuple[str, ...]) -> Ite
     """Yield what is wrong with the experts in a role."""
     once = []
     for label in labels:
+        if label in casting.workflow.teams:
+            yield from _team_draws(casting, role, label)
+            continue
         try:
             expert = casting.expert(label)
             draws = capabilities_of(expert).draws
@@ -121,6 +179,20 @@ def _role_problems(casting: Casting, role: Role, labels: tuple[str, ...]) -> Ite
         yield f"cast.{role.name}: {double} sits twice, but holds one recorded answer to each"
 
 
+def _team_draws(casting: Casting, role: Role, label: str) -> Iterator[str]:
+    """Yield who in a team cannot be asked as often as the role that the team sits in asks."""
+    for member in casting.experts_in(casting.workflow.teams[label]) if role.draws else ():
+        try:
+            draws = capabilities_of(casting.expert(member)).draws
+        except Mistake:
+            continue  # a label that names nobody, which the team's own problems say
+        if not draws:
+            yield (
+                f"{role.name!r} asks the team {label!r} more than once, and {member} holds one "
+                "recorded answer to each question; cast an expert that can draw again"
+            )
+
+
 def _profile_problems(casting: Casting, protocol: Protocol) -> Iterator[str]:
     if PROFILE not in protocol.assets():
         return
@@ -137,6 +209,11 @@ def _profile_problems(casting: Casting, protocol: Protocol) -> Iterator[str]:
         if label not in measured:
             hint = suggestion(label, file.models)
             yield f"the profile {file.path.name} has no answers of {label!r}; {hint}"
+
+
+def _asset_problems(casting: Casting, protocol: Protocol) -> Iterator[str]:
+    questions = casting.inputs.questions.questions
+    yield from asset_problems(protocol, casting.inputs.assets, questions)
 
 
 def _question_problems(casting: Casting, protocol: Protocol) -> Iterator[str]:

@@ -8,7 +8,7 @@ moot. Everything that is wrong in a file is one line that names the key.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -19,8 +19,11 @@ from agents.roster import Expert, Roster
 from agents.settings import checked, read_yaml, suggestion
 from protocols.contract import Protocol
 from protocols.errors import Mistake
+from workflows.assets import AssetSetting, checked_assets
+from workflows.meetings import CrossplaySpec
 from workflows.overrides import apply_override
-from workflows.sources import PACKED
+from workflows.paths import with_absolute_paths
+from workflows.prompt_files import with_prompts
 
 BASELINES = ("best_single", "oracle", "random")
 """Rows that every table has; no protocol may take their names."""
@@ -143,6 +146,11 @@ class ProtocolSpec(Section):
 
         return make_protocol(self.kind, self.parameters)
 
+    def resolved(self) -> dict[str, Any]:
+        """Return cast and parameters as JSON, as a workflow file may hold them."""
+        cast = {role: cast.model_dump(mode="json") for role, cast in self.cast.items()}
+        return {"cast": cast, **self.parameters}
+
 
 class Workflow(Section):
     """A whole workflow, checked."""
@@ -156,9 +164,15 @@ class Workflow(Section):
     experts: dict[str, Expert] = {}
     """The roster, by label."""
     protocols: tuple[ProtocolSpec, ...] = Field(min_length=1)
-    """What is compared."""
+    """What is compared; the meetings of a cross-play stand last."""
+    crossplay: CrossplaySpec | None = None
+    """Debaters that all meet, to be rated."""
+    teams: dict[str, ProtocolSpec] = {}
+    """Protocols that may fill a seat in the place of an expert, by label."""
     cast: dict[str, RoleCast] = {}
     """Who sits in which role, for all protocols."""
+    assets: dict[str, AssetSetting] = {}
+    """What sessions read beside their question, by name: files, or the content itself."""
     store: str = "moot.db"
     """A file of SQLite, or a database URL."""
     seed: int = 0
@@ -184,6 +198,12 @@ class Workflow(Section):
         return self
 
     @property
+    def written(self) -> tuple[ProtocolSpec, ...]:
+        """The protocols that the file names itself, without the meetings of a cross-play."""
+        made = len(self.crossplay.meetings()) if self.crossplay else 0
+        return self.protocols[: len(self.protocols) - made]
+
+    @property
     def stem(self) -> str:
         """The name of the file that the workflow was read from, without its ending."""
         return self._stem
@@ -202,16 +222,22 @@ class Workflow(Section):
         Raises:
             Mistake: one line for the first thing that is wrong.
         """
-        data = _with_absolute_paths(dict(data), folder or Path.cwd())
+        data = with_absolute_paths(dict(data), folder or Path.cwd())
         for key in data:
             if key not in cls.model_fields:
                 raise Mistake(
                     f"{where}: {key}: no such key; {suggestion(str(key), cls.model_fields)}"
                 )
-        sections: dict[str, type[Section]] = {
+        if isinstance(data.get("crossplay"), dict):
+            data["crossplay"] = {
+                key: with_prompts(e, f"{where}: crossplay.{key}") if isinstance(e, dict) else e
+                for key, e in data["crossplay"].items()
+            }
+        sections: dict[str, type[BaseModel]] = {
             "questions": QuestionsSpec,
             "profile": ProfileSpec,
             "budget": Budget,
+            "crossplay": CrossplaySpec,
         }
         for key, kind in sections.items():
             if data.get(key) is not None:
@@ -221,28 +247,30 @@ class Workflow(Section):
                 data["experts"], where=f"{where}: experts"
             ).experts
         data["cast"] = _cast(data.get("cast"), f"{where}: cast")
+        data["assets"] = checked_assets(data.get("assets"), f"{where}: assets")
+        data["teams"] = _teams(data.get("teams"), f"{where}: teams", data.get("experts") or ())
         if isinstance(data.get("protocols"), list):
             data["protocols"] = tuple(
                 _protocol(entry, f"{where}: protocols[{i}]")
                 for i, entry in enumerate(data["protocols"])
             )
+        if isinstance(data.get("crossplay"), CrossplaySpec):
+            data["protocols"] = _with_meetings(data, f"{where}: crossplay")
         workflow = _checked_whole(cls, {k: v for k, v in data.items() if v is not None}, where)
         workflow._stem = Path(where).name.partition(".")[0] or "workflow"
         return workflow
 
     def resolved(self) -> dict[str, Any]:
         """Return the configuration as JSON: all defaults filled in, no password."""
-        data = self.model_dump(mode="json", exclude={"protocols"})
+        data = self.model_dump(mode="json", exclude={"protocols", "teams"})
         data["store"] = _PASSWORD.sub(r"\1:***@", self.store)
         data["protocols"] = [
-            {
-                "kind": spec.kind,
-                "name": spec.name or spec.kind,
-                "cast": {role: cast.model_dump(mode="json") for role, cast in spec.cast.items()},
-                **spec.parameters,
-            }
-            for spec in self.protocols
+            {"kind": spec.kind, "name": spec.name or spec.kind, **spec.resolved()}
+            for spec in self.written
         ]
+        data["teams"] = {
+            label: {"kind": spec.kind, **spec.resolved()} for label, spec in self.teams.items()
+        }
         return {key: data[key] for key in type(self).model_fields}
 
 
@@ -256,7 +284,7 @@ def load_workflow(path: str | Path, overrides: list[str] | tuple[str, ...] = ())
     data = read_yaml(place)
     if not isinstance(data, dict):
         raise Mistake(f"{place.name}: not a mapping of keys; moot init writes an example")
-    data = _with_absolute_paths(data, place.parent.absolute())
+    data = with_absolute_paths(data, place.parent.absolute())
     for override in overrides:
         apply_override(data, override)
     return Workflow.from_mapping(data, where=place.name)
@@ -287,29 +315,6 @@ def find_workflow(path: str | Path) -> Path:
     )
 
 
-def _with_absolute_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return `data` with the paths in it absolute; relative ones start at `folder`."""
-
-    def absolute(path: object) -> object:
-        if not isinstance(path, str) or not path or path.startswith(PACKED) or "://" in path:
-            return path
-        return str((folder / Path(path).expanduser()).absolute())
-
-    def within(section: object, key: str) -> object:
-        if not isinstance(section, dict) or key not in section:
-            return section
-        return {**section, key: absolute(section[key])}
-
-    data = dict(data)
-    for key in ("questions", "profile"):
-        data[key] = within(data.get(key), "path")
-    if isinstance(data.get("experts"), dict):
-        data["experts"] = {label: within(e, "data") for label, e in data["experts"].items()}
-    if "store" in data:
-        data["store"] = absolute(data["store"])
-    return data
-
-
 def _cast(data: object, where: str) -> dict[str, RoleCast]:
     if data is None:
         return {}
@@ -318,13 +323,42 @@ def _cast(data: object, where: str) -> dict[str, RoleCast]:
     return {str(role): checked(RoleCast, entry, f"{where}.{role}") for role, entry in data.items()}
 
 
+def _teams(data: object, where: str, experts: Container[str]) -> dict[str, ProtocolSpec]:
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise Mistake(f"{where}: not a mapping; write label: {{kind: plurality, cast: ...}}")
+    for label, entry in data.items():
+        if label in experts or label == POOL:
+            raise Mistake(f"{where}.{label}: names an expert too; call the team otherwise")
+        if isinstance(entry, dict) and "name" in entry:
+            raise Mistake(f"{where}.{label}.name: no such parameter; its name is {label!r}")
+    teams = {str(label): _protocol(entry, f"{where}.{label}") for label, entry in data.items()}
+    for label in teams:
+        _refuse_circle(teams, label, (), f"{where}.{label}")
+    return teams
+
+
+def _refuse_circle(
+    teams: Mapping[str, ProtocolSpec], label: str, above: tuple[str, ...], where: str
+) -> None:
+    """Raise where a team sits in itself."""
+    if label in above:
+        raise Mistake(f"{where}: the team {label!r} sits in itself; cast somebody else in it")
+    for role in teams[label].cast.values():
+        for member in role.experts:
+            if member in teams:
+                _refuse_circle(teams, member, (*above, label), where)
+
+
 def _protocol(entry: object, where: str) -> ProtocolSpec:
     """Return one entry of ``protocols``; its parameters are checked and filled up."""
     from protocols.registry import protocol_class
 
     if not isinstance(entry, dict) or not isinstance(entry.get("kind"), str):
         raise Mistake(f"{where}: is missing 'kind'; write for example  - kind: plurality")
-    own = {key: value for key, value in entry.items() if key not in ("kind", "name", "cast")}
+    given = with_prompts(entry, where)
+    own = {key: value for key, value in given.items() if key not in ("kind", "name", "cast")}
     try:
         kind = protocol_class(entry["kind"])
     except Mistake as mistake:
@@ -340,6 +374,15 @@ def _protocol(entry: object, where: str) -> ProtocolSpec:
         "parameters": checked(kind, own, where).parameters(),
     }
     return checked(ProtocolSpec, spec, where)
+
+
+def _with_meetings(data: Mapping[str, Any], where: str) -> object:
+    """Return the protocols with the meetings of a cross-play behind them."""
+    written = () if data.get("protocols") is None else data["protocols"]
+    if not isinstance(written, tuple):
+        return written
+    entries = data["crossplay"].entries()
+    return (*written, *(_protocol(entry, f"{where}.{entry['kind']}") for entry in entries))
 
 
 def _checked_whole(kind: type[Workflow], data: dict[str, Any], where: str) -> Workflow:

@@ -6,16 +6,18 @@ The key leaves here beside the questions, never inside them. What a file is, its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from agents.recorded_file import RecordedFile, read_recorded
 from agents.settings import suggestion
 from protocols.canonical import canonical_json, sha256_hex
+from protocols.cast import Asset
 from protocols.errors import Mistake
 from protocols.parsing import canonical_answer
 from protocols.question import Question
 from workflows.answer_key import AnswerKey, make_key
+from workflows.assets import load_assets
 from workflows.configuration import QuestionsSpec, Workflow
 from workflows.fields import Item, own_items
 from workflows.loaders import LOADERS, recognise
@@ -48,6 +50,8 @@ class Inputs:
     questions: LoadedQuestions
     profile: RecordedFile | None = None
     """Recorded answers to other questions, on which skills are measured."""
+    assets: Mapping[str, Asset] = field(default_factory=dict)
+    """What sessions read beside their question, by name."""
 
 
 def load_inputs(workflow: Workflow) -> Inputs:
@@ -57,7 +61,11 @@ def load_inputs(workflow: Workflow) -> Inputs:
         Mistake: one of them is missing, malformed or empty; see :func:`load_questions`.
     """
     profile = None if workflow.profile is None else read_profile(workflow.profile.path)
-    return Inputs(load_questions(workflow.questions), profile)
+    assets: dict[str, Asset] = {}
+    if workflow.assets:
+        specs = (*workflow.protocols, *workflow.teams.values())
+        assets = load_assets(workflow.assets, [spec.build() for spec in specs])
+    return Inputs(load_questions(workflow.questions), profile, assets)
 
 
 def read_profile(path: str) -> RecordedFile:

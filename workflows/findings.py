@@ -91,6 +91,27 @@ def counted(rows: Sequence[Row], clusters: Mapping[str, str]) -> str:
     )
 
 
+def by_stratum(rows: Sequence[Row]) -> list[str]:
+    """Say how rows did where the one who argued was right, and where it was wrong."""
+    where = {
+        "honest": "where the consultant is honest",
+        "dishonest": "where it is dishonest",
+        "protagonist_right": "where the protagonist chose the right side",
+        "protagonist_wrong": "where it chose the wrong one",
+        "first_right": "where the expert cast first argues for the right answer",
+        "first_wrong": "where it argues for the wrong one",
+    }
+    return [
+        f"{row.name}: right on "
+        + ", ".join(
+            f"{100 * found.accuracy:.1f} % {where[name]} (n = {found.n:,})"
+            for name, found in row.strata.items()
+        )
+        for row in rows
+        if row.strata
+    ]
+
+
 def rules(rows: Sequence[Row]) -> list[str]:
     """Say how rows were made: the aggregation rule, and how ties were broken or scored."""
     ties = {

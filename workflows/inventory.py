@@ -41,7 +41,38 @@ def runs(store: str) -> Rows:
 
 
 def protocols() -> Rows:
-    """Return the protocols with their roles and parameters."""
+    """Return the protocols with their versions, roles, parameters and prices."""
+    from protocols.registry import PROTOCOLS
+    from workflows.describing import parameters_of, price_of
+
+    found: Rows = []
+    for kind, cls in PROTOCOLS.items():
+        found.append(
+            {
+                "kind": kind,
+                "version": cls.version,
+                "about": cls.about.rstrip("."),
+                "roles": {
+                    role.name: {
+                        "about": role.about,
+                        "many": role.many,
+                        "optional": role.optional,
+                        "reads_passage": role.reads_passage,
+                    }
+                    for role in cls().roles()
+                },
+                "parameters": {
+                    one.name: {"default": one.default, "takes": one.takes, "about": one.about}
+                    for one in parameters_of(cls)
+                },
+                "calls": price_of(cls),
+            }
+        )
+    return found
+
+
+def protocols_in_short() -> Rows:
+    """Return the protocols as a table: roles and parameters in one line each."""
     from protocols.registry import PROTOCOLS
 
     found: Rows = []
@@ -71,7 +102,7 @@ def experts() -> Rows:
     from workflows.sources import PACKED, locate
 
     rows = [
-        {"expert": name, "needs": "nothing", "about": _first_line(OFFLINE[name])}
+        {"expert": name, "needs": OFFLINE[name].needs, "about": _first_line(OFFLINE[name])}
         for name in sorted(OFFLINE)
     ]
     data = PACKED + "mmlu_pro_questions"

@@ -13,6 +13,20 @@ from typing import Any
 from protocols.registry import PROTOCOLS
 from workflows.configuration import PairSpec, RoleCast, Workflow
 
+_TEXT = {"type": "string"}
+_PROMPTS: dict[str, Any] = {
+    "description": "Prompts in other words: template.section to text, or a file of them.",
+    "anyOf": [
+        _TEXT,
+        {
+            "type": "object",
+            "additionalProperties": {
+                "anyOf": [_TEXT, {"type": "object", "additionalProperties": _TEXT}]
+            },
+        },
+    ],
+}
+
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of a workflow file, with the parameters of every protocol.
@@ -41,12 +55,25 @@ def json_schema() -> dict[str, Any]:
     schema["properties"]["protocols"]["items"] = {
         "anyOf": [_protocol_schema(kind, short_role, definitions) for kind in PROTOCOLS]
     }
+    schema["properties"]["teams"]["additionalProperties"] = {"$ref": "#/properties/protocols/items"}
+    _either_protocols_or_crossplay(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
         "title": "moot workflow",
         "description": "What a run of moot is to do.",
     }
+
+
+def _either_protocols_or_crossplay(schema: dict[str, Any]) -> None:
+    """Let a workflow without protocols of its own name debaters that meet; a label is short."""
+    debaters = schema["$defs"]["CrossplaySpec"]["properties"]["debaters"]
+    debaters["items"] = {"anyOf": [{"type": "string"}, debaters["items"]]}
+    schema["required"].remove("protocols")
+    del schema["properties"]["protocols"]["minItems"]
+    named = {"required": ["protocols"], "properties": {"protocols": {"minItems": 1}}}
+    met = {"required": ["crossplay"], "properties": {"crossplay": {"type": "object"}}}
+    schema["anyOf"] = [named, met]
 
 
 def _protocol_schema(
@@ -65,6 +92,7 @@ def _protocol_schema(
             "name": {"type": "string", "description": "What tables call it."},
             "cast": {"type": "object", "additionalProperties": short_role},
             **own.get("properties", {}),
+            "prompts": _PROMPTS,
         },
         "required": ["kind", *own.get("required", [])],
         "additionalProperties": False,

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from protocols.outcome import Outcome
 from workflows.answer_key import AnswerKey
 from workflows.stats import Interval, PairedDifference, mean_interval, paired_difference, wilson
+from workflows.strata import Stratum, strata
 
 RowKind = Literal["protocol", "baseline"]
 
@@ -67,6 +68,8 @@ class Row:
     tie_rule: str = ""
     diff_best_single: Difference | None = None
     """Paired difference from the best single expert."""
+    strata: Mapping[str, Stratum] = field(default_factory=dict)
+    """By whether the one who argued was right; empty where nobody's side tells anything."""
     values: Mapping[str, float | None] = field(default_factory=dict, repr=False)
     """Share right by question id; None is missing. Not part of the JSON."""
 
@@ -121,6 +124,7 @@ def protocol_row(
         unparsed_replies=sum(outcome.unparsed for outcome in outcomes),
         rule=first.rule if first else "",
         tie_rule=first.tie_rule if first else "",
+        strata=strata(((o.question, o.outcome) for o in scored if o.outcome is not None), key),
     )
 
 

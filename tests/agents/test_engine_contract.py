@@ -24,8 +24,14 @@ def scripted(name: str, **options: Any) -> Case:
     )
 
 
+def reviser(folder: Path) -> Expert:
+    data = write_rows(folder / "questions.jsonl", *(row(i) for i in range(12)))
+    return Expert(label="x", model="offline/reviser", data=str(data), options={"model": "good"})
+
+
 CASES = [
     Case("recorded", recorded),
+    Case("reviser", reviser),
     scripted("constant"),
     scripted("echo"),
     scripted("voter"),

@@ -17,6 +17,8 @@ from tests.agents.engine_contract import Case, EngineContract
 from tests.agents.hosted import PATHS, an_ask, expert, one
 from tests.servers.openai_server import Answer, OpenAIServer
 
+pytestmark = pytest.mark.slow
+
 
 class TestHostedEngine(EngineContract):
     @pytest.fixture(params=PATHS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from protocols.messages import Message, Part, find_part, find_parts
 from protocols.question import Question
 from protocols.quotes import verify_quotes
 from protocols.quoting import quoted, unquoted
+from protocols.registry import make_protocol
 from protocols.replies import Reply
 from tests.protocols.harness import AnswerFn, play
 
@@ -38,6 +40,10 @@ STORY = Question(
 )
 
 
+PLAIN = (JUDGE, DEBATER)
+"""Those without settings; the reviser has a test file of its own."""
+
+
 def expert(model: str) -> Member:
     return Member(expert=model.partition("/")[2], model=Model(model))
 
@@ -51,7 +57,7 @@ def cast_of(*readers: str) -> Cast:
 
 def offline() -> AnswerFn:
     """Answers with fresh engines, as the seats' models say."""
-    engines = {name: kind(Expert(model=name)) for name, kind in OFFLINE.items()}
+    engines = {name: OFFLINE[name](Expert(model=name)) for name in PLAIN}
     return lambda ask: engines[ask.seat.model.name].reply(ask)
 
 
@@ -246,13 +252,13 @@ def test_usage_is_estimated():
     assert reply.usage.completion_tokens > 2
 
 
-@pytest.mark.parametrize("model", sorted(OFFLINE))
+@pytest.mark.parametrize("model", PLAIN)
 def test_settings_are_refused(model):
     with pytest.raises(Mistake, match="no settings; delete depth"):
         make_engine(Expert(label="x", model=model, options={"depth": 2}))
 
 
-@pytest.mark.parametrize("model", sorted(OFFLINE))
+@pytest.mark.parametrize("model", PLAIN)
 async def test_replies_come_in_order_through_the_stream(model):
     engine = make_engine(Expert(label="x", model=model))
     cast, answer = cast_of("debater"), offline()
@@ -263,3 +269,87 @@ async def test_replies_come_in_order_through_the_stream(model):
     assert [reply.text for reply in replies if isinstance(reply, Reply)] == [
         answer(ask).text for ask in asks
     ]
+
+
+def choice(passage: str | None, options: str = "A. The miller\nB. The brass key") -> Reply:
+    read = [] if passage is None else [Part("passage", passage)]
+    asked = (Part("question", "Who?"), Part("options", options), Part("choice_task", "Choose."))
+    return say(DEBATER, *read, *asked, options=("A", "B"))
+
+
+@pytest.mark.parametrize(
+    ("passage", "answer", "why"),
+    [
+        (STORY.passage, "B", "The passage speaks more for B."),
+        ("The miller slept. Nobody else was there.", "A", "The passage speaks more for A."),
+        ("Nothing of the kind happened.", "A", "I take A, the first."),
+        ("", "A", "I take A, the first."),
+        (None, "A", "I take A, the first."),
+    ],
+    ids=["second", "first", "even", "empty", "none"],
+)
+def test_the_debater_chooses_the_side_that_its_sentences_support(
+    passage: str | None, answer: str, why: str
+):
+    reply = choice(passage)
+    assert why in reply.text
+    assert reply.text.endswith(f"Answer: {answer}")
+
+
+def test_a_choice_does_not_depend_on_the_order_of_the_options():
+    turned = choice(STORY.passage, "A. The brass key\nB. The miller")
+    assert turned.text.endswith("Answer: A")
+
+
+def test_the_debater_chooses_among_options_only():
+    reply = say(DEBATER, Part("question", "Who?"), Part("choice_task", "Choose."))
+    assert reply.failure is not None
+    assert reply.failure.boundary == "refused"
+
+
+@pytest.mark.parametrize(("said", "vote"), [("", "no"), ("The brass key turned.", "yes")])
+def test_the_debater_wants_to_end_when_it_has_quoted_all(said: str, vote: str):
+    speech = quoted(f"<v_quote>{said}</v_quote>") if said else "> (nothing)"
+    reply = say(
+        DEBATER,
+        Part("passage", "The brass key turned. Somewhere a dog barked."),
+        Part("question", "What turned?"),
+        Part("assigned", "The brass key"),
+        Part("yours", "What you said:"),
+        Part("speech", speech),
+        Part("negotiate_task", "Enough?"),
+    )
+    assert reply.text.endswith(f"End: {vote}")
+
+
+def test_the_judge_asks_one_question():
+    reply = say(JUDGE, Part("question", "Who?"), Part("question_task", "Ask."))
+    assert reply.text == "Which words of the passage speak for your answer?"
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        ("debate", {"open": True}),
+        ("debate", {"interactive": "shared"}),
+        ("debate", {"interactive": "each", "sides": "both"}),
+        ("debate", {"order": "sequential", "judge_every_round": True, "min_rounds": 1}),
+        ("consultancy", {"open": True}),
+        ("consultancy", {"interactive": True}),
+        ("double_consultancy", {}),
+        ("nyu_debate", {"max_rounds": 2}),
+        ("nyu_debate", {"rules": {"opening": ["simultaneous", "negotiate_end"]}}),
+        ("nyu_consultancy", {"sides": "both", "max_rounds": 2}),
+    ],
+)
+def test_every_form_of_oversight_runs_between_offline_experts(
+    kind: str, parameters: dict[str, Any]
+):
+    role = "debater" if kind.endswith("debate") else "consultant"
+    members = {role: (expert(DEBATER),), "judge": (expert(JUDGE),)}
+    protocol = make_protocol(kind, parameters)
+    played = play(protocol, STORY, Cast(members=members, readers=frozenset({role})), offline())
+    assert not played.outcome.failures
+    assert played.outcome.unparsed == 0
+    agreed = "negotiate_end" in str(parameters)
+    assert played.outcome.status == ("abstained" if agreed else "answered")

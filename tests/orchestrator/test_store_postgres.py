@@ -14,7 +14,7 @@ from tests.orchestrator.store_contract import StoreContract
 from tests.orchestrator.store_examples import new_run, new_session, pair, raw, write
 from tests.orchestrator.store_journal_contract import JournalContract
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 
 @pytest.fixture

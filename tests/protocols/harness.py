@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pytest
 
 from protocols.asks import Ask
 from protocols.cast import Cast
@@ -15,6 +17,7 @@ from protocols.outcome import Outcome
 from protocols.question import Question
 from protocols.replies import Reply, failed
 from protocols.tape import Finished, Frontier, Live, Recorded, advance
+from protocols.teams import staffed_calls, start_session
 
 AnswerFn = Callable[[Ask], Reply]
 Given = dict[str, str | Reply]
@@ -34,7 +37,7 @@ class Played(NamedTuple):
 
 
 def start(protocol: Protocol, question: Question, cast: Cast, seed: int = 0) -> Session[Outcome]:
-    return protocol.session(question, cast, session_rng(question, seed=seed, repeat=0))
+    return start_session(protocol, question, cast, session_rng(question, seed=seed, repeat=0))
 
 
 def play(
@@ -43,7 +46,7 @@ def play(
     """Run a session to its end and check what holds for every session: its number of asks."""
     live = Live(start(protocol, question, cast, seed))
     played = finish(live, advance(live, None), {}, answer_fn)
-    assert_within(protocol.calls(question, cast), len(played.asks))
+    assert_within(staffed_calls(protocol, question, cast), len(played.asks))
     return played
 
 
@@ -110,9 +113,43 @@ def keyed_answer(ask: Ask) -> Reply:
         return failed("refused", "no")
     if number % 11 == 1:
         return Reply("I cannot tell.")
-    return Reply(f"Because of {number % 97}.\nAnswer: {'ABCD'[number % (len(ask.options) or 4)]}")
+    lines = [f"Because of {number % 97}.", *_lines_asked_for(ask, number)]
+    return Reply("\n".join([*lines, f"Answer: {'ABCD'[number % (len(ask.options) or 4)]}"]))
+
+
+def _lines_asked_for(ask: Ask, number: int) -> list[str]:
+    """Return lines of the forms that a prompt asks for beside an answer: scores, ratings, edges."""
+    score = 1 + number % 10
+    parts = {part.name: part.text for message in ask.messages for part in message.parts}
+    if "reflect_task" in parts:
+        edges = parts["edges"].splitlines()
+        return [
+            f"{edge}: robustness {score}, coherence {1 + i % 9}" for i, edge in enumerate(edges)
+        ]
+    if "act_task" in parts:
+        return [f"Cut: {1 + number % 3} -> {1 + number % 2}", f"Add: 1 -> {2 + number % 3}"]
+    if "belief_task" in parts:
+        decision = "continue" if number % 3 else "end"
+        return [f"Belief: A 0.{10 + number % 83}", f"Decision: {decision}"]
+    if "negotiate_task" in parts:
+        return [f"End: {'no' if number % 3 == 0 else 'yes'}"]
+    forms = {
+        "score": ["Score"],
+        "rubric_task": ["Clarity", "Rigour", "Evidence"],
+        "rate_task": ["First", "Second"],
+    }
+    names = [name for part, names in forms.items() if part in parts for name in names]
+    return [f"{name}: {1 + (number // 7**i) % 10}" for i, name in enumerate(names)]
 
 
 def everything_said(asks: list[Ask]) -> str:
     """Return all text that was put to anybody."""
     return "\n".join(message.text for ask in asks for message in ask.messages)
+
+
+def text_cases(texts: Mapping[str, str]) -> list[Any]:
+    """Return texts as cases of a table, by name; very long ones are slow."""
+    return [
+        pytest.param(text, id=name, marks=[pytest.mark.slow] if len(text) > 100_000 else [])
+        for name, text in texts.items()
+    ]

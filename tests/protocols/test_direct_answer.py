@@ -6,8 +6,9 @@ from protocols.direct_answer import DirectAnswer
 from protocols.errors import Mistake
 from protocols.messages import find_part
 from protocols.replies import Reply, failed
+from tests.protocols.debating import for_option
 from tests.protocols.examples import CHOICE, NUMBER, PAIR, TEXT, cast_of
-from tests.protocols.harness import in_turn, play
+from tests.protocols.harness import answers, in_turn, play
 
 CAST = cast_of(judge=("ada",))
 READER = cast_of(readers=("judge",), judge=("ada",))
@@ -123,3 +124,26 @@ def test_both_orders_need_two_options(question):
 def test_recorded_experts_cannot_be_asked_in_both_orders():
     assert BOTH.roles()[0].draws
     assert not DirectAnswer().roles()[0].draws
+
+
+def test_rotation_shows_every_option_once_in_every_position():
+    played = play(
+        DirectAnswer(orders="rotate"), CHOICE, cast_of(judge=("ada",)), answers({"ada": "A"})
+    )
+    shown = [find_part(ask.messages, "options") for ask in played.asks]
+    firsts = [part.text.split("\n")[0] for part in shown if part]
+    assert firsts == [f"A. {option}" for option in CHOICE.options]
+    assert played.outcome.readings == tuple(
+        tuple(float(place == first) for place in range(4)) for first in range(4)
+    )
+    assert played.outcome.status == "tied"
+    assert DirectAnswer(orders="rotate").calls(CHOICE, cast_of(judge=("ada",))).most == 4
+
+
+def test_rotation_finds_the_option_wherever_it_stands():
+    played = play(
+        DirectAnswer(orders="rotate"), CHOICE, cast_of(judge=("ada",)), for_option("Venus")
+    )
+    assert played.outcome.answer == "C"
+    assert played.outcome.detail["consistent"] is True
+    assert "needs options" in (DirectAnswer(orders="rotate").check_question(TEXT) or "")

@@ -98,7 +98,7 @@ def test_a_reference_to_nothing_is_a_mistake(reference):
         ("self_consistency", {"draws": 3}, "no parameter 'draws'; its parameters: n, shuffle"),
         ("self_consistency", {"n": 0}, "parameter 'n'"),
         ("self_consistency", {"n": "many"}, "parameter 'n'"),
-        ("plurality", {"k": 1}, "no parameter 'k'; its parameters: none"),
+        ("plurality", {"k": 1}, "no parameter 'k'; its parameters: prompts"),
         ("symbolic_moe", {"aggregate": "x" * 500}, "parameter 'aggregate'"),
     ],
 )

@@ -191,14 +191,14 @@ def test_library_workflows_are_found_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert set(library_workflows()) == {"oversight", "skills", "starter"}
+    assert {"oversight", "skills", "starter"} <= set(library_workflows())
     for path in ("skills", "skills.yaml", "workflows/library/skills.yaml"):
         assert load_workflow(path).stem == "skills"
     own = tmp_path / "skills.yaml"
     own.write_text(TEXT, encoding="utf-8")
     assert find_workflow("skills.yaml") == Path("skills.yaml")  # one's own comes first
     for path in ("skill", "other/library/skills.yaml", "other/skills"):
-        with pytest.raises(Mistake, match="no such workflow file; the library holds oversight"):
+        with pytest.raises(Mistake, match=r"the library holds .*oversight"):
             find_workflow(path)
 
 
@@ -209,6 +209,7 @@ def test_the_published_schema_is_current() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_schema_takes_what_moot_takes(file: Path) -> None:
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -225,6 +226,9 @@ def test_the_schema_takes_what_moot_takes(file: Path) -> None:
         {"protocols": [{"kind": "debate", "round": 1}]},
         {"protocols": [{"kind": "debat"}]},
         {"protocols": []},
+        {"protocols": [], "crossplay": None},
+        {"crossplay": {"debaters": ["judge"]}},
+        {"crossplay": {"debater": ["judge", "local"]}},
         {"questions": {}},
     ],
 )

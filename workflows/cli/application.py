@@ -22,7 +22,16 @@ from typing import Annotated, Any
 import typer
 
 from protocols.errors import MootError
-from workflows.cli import cluster, reading, running, setting_up
+from workflows.cli import (
+    cluster,
+    crossing,
+    exporting,
+    importing,
+    reading,
+    reporting,
+    running,
+    setting_up,
+)
 from workflows.cli.screen import one_line, put, say
 
 DEBUG = "MOOT_DEBUG"
@@ -44,12 +53,15 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "demo": running.demo,
         "run": running.run,
         "compare": running.compare,
+        "crossplay": crossing.crossplay,
         "fork": running.fork,
+        "import": importing.import_sessions,
     },
     "Look": {
         "show": reading.show,
+        "report": reporting.report,
         "replay": reading.replay,
-        "export": reading.export,
+        "export": exporting.export,
         "list": setting_up.list_things,
     },
     "Set up": {

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.contract import CallBound
+from protocols.teams import staffed_calls
 from workflows.cli.screen import put, put_json
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def plan(spec: RunSpec, stored: Prepared | None) -> dict[str, Any]:
     added = wanted if stored is None else list(stored.difference.added)
     bound = CallBound(0, 0)
     for session in added:
-        bound += session.entry.protocol.calls(session.question, session.entry.cast)
+        entry = session.entry
+        bound += staffed_calls(entry.protocol, session.question, entry.cast)
     return {
         "name": spec.name,
         "stored": stored is not None,

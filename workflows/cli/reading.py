@@ -1,12 +1,9 @@
-"""The verbs that only read a store: replay, show, export."""
+"""The verbs that read a store for people: replay and show."""
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -285,49 +282,3 @@ def _show_list(
 
 def _cell(value: Any) -> str:
     return DASH if value is None else str(value)
-
-
-def export(
-    run: options.RunName,
-    to: Annotated[str, typer.Option("--to", metavar="jsonl", help="The format.")] = "jsonl",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The file to write; by default standard output.")
-    ] = None,
-    store: options.Store = "moot.db",
-) -> None:
-    """Write the sessions of a run as JSON lines: question, asks, replies, outcome, gold answer.
-
-    Example: moot export skills --to jsonl --out skills.jsonl --store demo.db
-    """
-    from orchestrator.store import Store as Opened
-    from workflows.api import find_run
-    from workflows.export import session_records
-
-    if to != "jsonl":
-        raise Mistake(f"--to {to!r}: there is jsonl (JSON lines)")
-    with Opened.read(store) as opened:
-        found = find_run(opened, run)
-        lines = (
-            json.dumps(record, ensure_ascii=False) for record in session_records(opened, found)
-        )
-        if out is None:
-            for line in lines:
-                sys.stdout.write(line + "\n")
-            return
-        count = _write(out, lines)
-    say(f"wrote {_sessions(count)} to {out}")
-
-
-def _write(path: Path, lines: Any) -> int:
-    """Write lines beside `path` and put them in its place once all are there."""
-    draft = path.with_name(path.name + ".part")
-    count = 0
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            for line in lines:
-                file.write(line + "\n")
-                count += 1
-        draft.replace(path)
-    except OSError as error:
-        raise Mistake(f"{path}: cannot be written ({error.strerror}); name another file") from None
-    return count

@@ -39,9 +39,11 @@ def load(
     roles = options.cast_options(casts)
     overrides += [f"cast.{role}={_experts(value)}" for role, value in roles.items()]
     loaded = load_workflow(workflow, overrides)
+    if loaded.crossplay and "debater" in roles:
+        raise Mistake("--cast debater: write  --set 'crossplay.debaters=[EXPERT, EXPERT]'")
     own = [
         f"protocols[{place}].cast.{role}={_experts(value)}"
-        for place, spec in enumerate(loaded.protocols)
+        for place, spec in enumerate(loaded.written)
         for role, value in roles.items()
         if role in spec.cast
     ]

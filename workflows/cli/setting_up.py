@@ -129,7 +129,7 @@ def list_things(
         makers = {
             "engines": inventory.engines,
             "experts": inventory.experts,
-            "protocols": inventory.protocols,
+            "protocols": inventory.protocols if as_json else inventory.protocols_in_short,
             "workflows": inventory.workflows,
         }
         found = makers[what]()

@@ -24,6 +24,7 @@ def put_rows(rows: Sequence[Row], clusters: Mapping[str, str], *, indent: int = 
     lines = [findings.counted(rows, clusters), *findings.rules(ordered)]
     if baselines:
         lines.append(f"computed, not run: {', '.join(baselines)}")
+    lines += findings.by_stratum(ordered)
     power = findings.power(rows, clusters)
     for line in lines:
         put_wrapped(line, indent=indent)

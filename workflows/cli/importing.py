@@ -1,0 +1,64 @@
+"""The verb that brings in what others recorded: import."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from protocols.errors import Mistake
+from workflows.cli import options
+from workflows.cli.screen import command_name, near, put, put_json, say
+from workflows.cli.tables import put_wrapped
+
+KINDS = ("nyu",)
+SHOWN = 5
+
+
+def import_sessions(
+    kind: Annotated[str, typer.Argument(metavar="nyu", help="What is imported.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Recorded sessions, JSON lines.")
+    ],
+    *,
+    passages: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--passages", metavar="FILE", help="The stories that are quoted from. Repeats."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Of the run; by default from the files' contents."),
+    ] = None,
+    store: options.Store = "moot.db",
+    as_json: options.Json = False,
+) -> None:
+    """Import recorded debates and consultancies as a run that replays; several files make one run.
+
+    Example: moot import nyu sessions.jsonl --store nyu.db
+    """
+    from workflows.nyu_import import import_nyu
+
+    if kind not in KINDS:
+        raise Mistake(f"cannot import {kind!r}; there is {', '.join(KINDS)}")
+    found = import_nyu(files, store=store, name=name, passages=passages or ())
+    if as_json:
+        put_json(found.as_json())
+        return
+    put(
+        f"{found.sessions:,} sessions: {found.folded:,} keep the rules that they declare, "
+        f"{len(found.off_rules):,} do not, {found.without_judge:,} had no live judge"
+    )
+    for session, why in list(found.off_rules.items())[:SHOWN]:
+        put_wrapped(f"{session}: {why}", indent=2)
+    if len(found.off_rules) > SHOWN:
+        put(f"  and {len(found.off_rules) - SHOWN:,} more; --json lists all")
+    for note in found.notes:
+        put_wrapped(note)
+    given_up = f", {found.superseded:,} given up" if found.superseded else ""
+    say(
+        f"kept in {near(found.store)} as run {found.name} (id {found.run_id}): "
+        f"{found.added:,} new{given_up}; next: {command_name()} report {found.name} "
+        f"--store {near(found.store)}"
+    )

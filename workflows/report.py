@@ -1,0 +1,187 @@
+"""Reports of a run, computed from the store alone.
+
+Of every run: its table, and how good its probabilities are, protocol by protocol. Of imported
+sessions: the published figures by setting instead of a table, as no baseline belongs to them.
+Gold answers and the source's figures come from the answer key; the sessions never saw them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from protocols.question import LABELS
+from workflows.answer_key import AnswerKey
+from workflows.calibration import (
+    Forecast,
+    brier_score,
+    calibrated_ece,
+    expected_calibration_error,
+    log2_score,
+    mean,
+)
+from workflows.nyu_figures import Judged, Setting, Unequal, settings_of, unequal
+from workflows.results import WANTED, answer_key, run_rows, session_outcome
+from workflows.table import Row
+
+if TYPE_CHECKING:
+    from orchestrator.store import RunRow, SessionRow, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How good the probabilities of one protocol are."""
+
+    name: str
+    n: int
+    """Outcomes with a distribution and a known gold answer."""
+    accuracy: float
+    """Of these, by the protocol's own tie rule."""
+    brier: float
+    log2_score: float
+    ece: float
+    ece_if_calibrated: float
+    """What a calibrated judge with the same forecasts would show."""
+    sources: tuple[str, ...]
+    """Where the distributions come from; different sources are not comparable."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedSessions:
+    """What an imported run holds, and whether its figures are those of its source."""
+
+    sessions: int
+    off_rules: Mapping[str, str]
+    """Session -> where it left the rules that it declared."""
+    without_judge: int
+    """Sessions that no live judge decided."""
+    compared: int
+    """Sessions with recorded figures, which were recomputed."""
+    unequal: tuple[Unequal, ...]
+    """Figures that came out otherwise."""
+    settings: tuple[Setting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The report of a run."""
+
+    run: str
+    quality: tuple[Quality, ...]
+    rows: tuple[Row, ...] = ()
+    """The table of the run."""
+    imported: ImportedSessions | None = None
+    """Instead of a table: of imported sessions."""
+    clusters: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Question id -> what repeats together. Not part of the JSON."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as a JSON object."""
+        quality = [asdict(one) for one in self.quality]
+        if self.imported is None:
+            rows = [row.as_json() for row in self.rows]
+            return {"run": self.run, "rows": rows, "quality": quality}
+        settings = [one.as_json() for one in self.imported.settings]
+        return {
+            "run": self.run,
+            **asdict(self.imported),
+            "settings": settings,
+            "quality": quality,
+        }
+
+
+def report(run: str, *, store: str = "moot.db") -> Report:
+    """Return the report of a run.
+
+    Args:
+        run: name or id.
+        store: a file of SQLite, or a database URL; it is not written.
+
+    Raises:
+        Mistake: there is no such store or run.
+    """
+    from orchestrator.store import Store
+    from workflows.api import find_run
+
+    with Store.read(store) as opened:
+        return make_report(opened, find_run(opened, run))
+
+
+def make_report(store: Store, run: RunRow) -> Report:
+    """Return the report of a stored run."""
+    key = answer_key(run)
+    sessions = store.sessions(run.id, statuses=WANTED)
+    quality = _qualities(sessions, key)
+    if not key.recorded:
+        return Report(run.name, quality, tuple(run_rows(store, run)), clusters=key.clusters)
+    judged = _judged(store, sessions, key)
+    is_fork = run.parent is not None  # its judge is another one
+    compared = [] if is_fork else [one for one in judged if one.facts.reward is not None]
+    off_rules = {one.session: one.outcome.detail.get("off_rules", "") for one in judged}
+    imported = ImportedSessions(
+        sessions=len(sessions),
+        off_rules={session: told for session, told in off_rules.items() if told},
+        without_judge=sum(not one.decided for one in judged),
+        compared=len(compared),
+        unequal=tuple(found for one in compared for found in unequal(one)),
+        settings=settings_of(judged),
+    )
+    return Report(run.name, quality, imported=imported, clusters=key.clusters)
+
+
+def _judged(store: Store, sessions: Sequence[SessionRow], key: AnswerKey) -> list[Judged]:
+    """Return the sessions that are over, with what their source tells of them."""
+    texts = store.documents({session.parameters_part for session in sessions})
+    costs = {part: float(json.loads(text)["rules"]["cost"]) for part, text in texts.items()}
+    found = []
+    for session in sessions:
+        outcome, facts = session_outcome(session), key.recorded.get(session.question_id)
+        if outcome is None or facts is None:
+            continue
+        right = _place(key, session.question_id)
+        cost = costs[session.parameters_part]
+        found.append(Judged(session.question_id, facts, outcome, right, cost))
+    return found
+
+
+def _qualities(sessions: Sequence[SessionRow], key: AnswerKey) -> tuple[Quality, ...]:
+    """Return the quality of every protocol that has outcomes with distributions."""
+    names = dict.fromkeys(session.entry for session in sessions)
+    found = (_quality(n, [one for one in sessions if one.entry == n], key) for n in names)
+    return tuple(one for one in found if one is not None)
+
+
+def _quality(name: str, sessions: Sequence[SessionRow], key: AnswerKey) -> Quality | None:
+    forecasts: list[Forecast] = []
+    right: list[float] = []
+    sources: set[str] = set()
+    for session in sessions:
+        outcome, place = session_outcome(session), _place(key, session.question_id)
+        if outcome is None or place is None or not outcome.distribution:
+            continue
+        if place >= len(outcome.distribution):
+            continue
+        forecasts.append(Forecast(outcome.distribution, place))
+        right.append(key.correctness(outcome, session.question_id) or 0.0)
+        told = outcome.detail.get("distribution_sources") or ()
+        sources.update(str(source) for source in told if source)
+    if not forecasts:
+        return None
+    return Quality(
+        name=name,
+        n=len(forecasts),
+        accuracy=mean(right) or 0.0,
+        brier=brier_score(forecasts) or 0.0,
+        log2_score=log2_score(forecasts) or 0.0,
+        ece=expected_calibration_error(forecasts) or 0.0,
+        ece_if_calibrated=calibrated_ece(forecasts) or 0.0,
+        sources=tuple(sorted(sources)),
+    )
+
+
+def _place(key: AnswerKey, question: str) -> int | None:
+    """Return the place of the right option; None where it is not known or is no option."""
+    gold = key.gold.get(question, "")
+    return LABELS.index(gold) if len(gold) == 1 and gold in LABELS else None
