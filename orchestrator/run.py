@@ -137,6 +137,16 @@ def stored_roster(run: RunRow) -> dict[str, Expert]:
     return {one["label"]: Expert.model_validate(one) for one in found}
 
 
+def stored_experts(run: RunRow) -> dict[str, Expert]:
+    """Return the experts that a run's workflow names, whether they were cast or not, by label."""
+    found = json.loads(run.config_json).get("experts", {})
+    return {
+        label: Expert.model_validate({**one, "label": label})
+        for label, one in found.items()
+        if isinstance(one, dict)
+    }
+
+
 async def execute(
     store: Store,
     prepared: Prepared,

@@ -25,7 +25,10 @@ most ``max_rounds``; a speech that is drafted, re-asked or refined counts with a
 
 Source: Michael et al. 2311.08702 and its public code. Departures: a cap, as models do not tire
 (ours: 8 rounds); the length of a speech is cut or re-asked instead of held by a form; votes on
-ending are cast at once.
+ending are cast at once. There is no parameter for other answer orders, exemplars or the judge's
+reasons, as the source's rules have none: the judge states beliefs about letters in a running
+conversation, so another order would be another conversation, with other beliefs and another end;
+its reasons are the comments that everybody reads; it is shown no settled cases.
 """
 
 from __future__ import annotations

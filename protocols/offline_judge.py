@@ -17,7 +17,9 @@ Price: ``r + 1`` for r recorded rounds, times the answer orders.
 
 Source: Michael et al. 2311.08702 (offline judging, stepped and timed). Departures: both modes give
 a path (the source's timed judges gave one belief, on the whole transcript); a belief that cannot
-be read is none, and what the last reply holds is what counts.
+be read is none, and what the last reply holds is what counts. Exemplars and reasons are no
+parameters: the judge reads finished rounds as they were, and states beliefs and comments in the
+form of a live judge, so that the two compare. Answer orders are one by default, as in the source.
 """
 
 from __future__ import annotations

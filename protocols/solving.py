@@ -26,6 +26,8 @@ def solver_messages(
     passage: bool,
     said: Sequence[Part] = (),
     system: Part | None = None,
+    exemplars: Sequence[Part] = (),
+    task: Part | None = None,
 ) -> tuple[Message, ...]:
     """Return the prompt that asks for an answer to `question`.
 
@@ -34,6 +36,8 @@ def solver_messages(
         passage: whether the passage is shown; pass ``cast.reads_passage(role)``.
         said: what stands between the question and the task: quoted replies.
         system: the system part; the plain solver's by default.
+        exemplars: what follows it: settled cases, the same for all questions.
+        task: what to do now; by default to answer in the form that fits the question.
     """
     parts: list[Part] = []
     if passage and question.passage:
@@ -42,9 +46,9 @@ def solver_messages(
     if question.options:
         parts.append(question.options_part)
     parts.extend(said)
-    parts.append(answer_task(question))
+    parts.append(answer_task(question) if task is None else task)
     opening = prompt(TEMPLATE, "system") if system is None else system
-    return (Message("system", (opening,)), Message("user", tuple(parts)))
+    return (Message("system", (opening, *exemplars)), Message("user", tuple(parts)))
 
 
 def answer_task(question: Question) -> Part:

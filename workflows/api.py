@@ -52,6 +52,8 @@ class RunResult:
     """What people should know: warnings, questions left out."""
     clusters: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Question id -> what repeats together. Not part of the JSON."""
+    simulated: tuple[str, ...] = ()
+    """The experts whose revisions are made up by a rule, by label."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
@@ -73,6 +75,7 @@ class RunResult:
             "seconds": round(self.progress.elapsed_s, 3),
             "rows": [row.as_json() for row in self.rows],
             "notes": list(self.notes),
+            "simulated": list(self.simulated),
         }
 
 
@@ -185,7 +188,7 @@ async def compare_async(
     from orchestrator.rebuild import stored_kind
 
     entries: list[dict[str, Any]] = []
-    for protocol in protocols:
+    for protocol in [protocols] if isinstance(protocols, str) else protocols:
         if isinstance(protocol, Protocol):
             entries.append({"kind": stored_kind(protocol), **protocol.parameters()})
         elif isinstance(protocol, str):
@@ -327,6 +330,7 @@ async def finish(
     """Drive a prepared run to its end and return its table."""
     from orchestrator.run import execute
     from workflows.results import answer_key, run_rows
+    from workflows.simulated import simulated_in
 
     ended = await execute(
         store,
@@ -349,4 +353,5 @@ async def finish(
         rows=tuple(run_rows(store, row)),
         notes=notes,
         clusters=answer_key(row).clusters,
+        simulated=simulated_in(row),
     )

@@ -27,7 +27,7 @@ async def fork_async(
 ) -> RunResult:
     """Branch off a finished run; see :func:`fork`."""
     from orchestrator.fork import Changes, fork_run
-    from orchestrator.run import roster_json, stored_roster
+    from orchestrator.run import roster_json, stored_experts, stored_roster
     from orchestrator.store import Store
 
     hooks = hooks or Hooks()
@@ -35,7 +35,7 @@ async def fork_async(
         raise Mistake("nothing is to be otherwise; give --cast ROLE=EXPERT, --set or --turn")
     with Store.open(store, create=False) as opened:
         parent = find_run(opened, str(run))
-        known = stored_roster(parent)
+        known = {**stored_experts(parent), **stored_roster(parent)}
         roster = Roster.from_mapping(
             {**known, **{e: e for e in (cast or {}).values() if e not in known}}
         )

@@ -21,7 +21,7 @@ the judge's probabilities; it draws who meets whom, here all meet; intervals res
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +147,7 @@ def crossplay_of(store: Store, run: RunRow, *, seed: int = 0) -> Crossplay:
         Mistake: nobody meets anybody in it.
     """
     from workflows.results import WANTED, answer_key
+    from workflows.simulated import simulated_in, simulated_line
 
     sessions = store.sessions(run.id, statuses=WANTED)
     table = _Table(sessions, answer_key(run), seed)
@@ -155,7 +156,10 @@ def crossplay_of(store: Store, run: RunRow, *, seed: int = 0) -> Crossplay:
             f"run {run.name!r} holds no cross-play; write  crossplay: {{debaters: [A, B]}}  in a "
             "workflow, or try: moot crossplay crossplay"
         )
-    return table.result()
+    found, simulated = table.result(), simulated_in(run)
+    if not simulated:
+        return found
+    return replace(found, notes=(*found.notes, simulated_line(simulated)))
 
 
 def run_crossplay(

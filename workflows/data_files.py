@@ -102,6 +102,11 @@ def load_questions(spec: QuestionsSpec) -> LoadedQuestions:
         key = make_key(questions, gold, recorded)
     else:
         can_be = [q for q in questions if not q.options or gold.get(q.id) in q.labels]
+        if not gold or not can_be:
+            raise Mistake(
+                f"{spec.path}: questions.pair needs a gold answer to each question, and no row has "
+                "one; name its field as questions.fields.gold, or leave pair out"
+            )
         questions, gold = pair_questions(can_be, gold, spec.pair, recorded)
         key, recorded = make_key(questions, gold), None
         notes.append("every question is a pair: its gold answer and one wrong answer")

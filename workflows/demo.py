@@ -99,7 +99,7 @@ def _run_part(number: int, name: str, store: str, *, as_json: bool) -> RunResult
         watch.finish(result.progress)
     if not as_json:
         put()
-        put_rows(result.rows, result.clusters, indent=2)
+        put_rows(result.rows, result.clusters, simulated=result.simulated, indent=2)
         put()
     return result
 

@@ -42,23 +42,33 @@ def session_records(
         sessions: which of its sessions; by default all that it still asks for.
     """
     from workflows.results import WANTED, answer_key
+    from workflows.simulated import simulated_in
 
     chosen = store.sessions(run.id, statuses=WANTED) if sessions is None else list(sessions)
-    key = answer_key(run)
+    key, simulated = answer_key(run), simulated_in(run)
     for start in range(0, len(chosen), CHUNK):
-        yield from _records(store, run, chosen[start : start + CHUNK], key)
+        yield from _records(store, run, chosen[start : start + CHUNK], key, simulated)
 
 
 def _records(
-    store: Store, run: RunRow, rows: Sequence[SessionRow], key: AnswerKey
+    store: Store,
+    run: RunRow,
+    rows: Sequence[SessionRow],
+    key: AnswerKey,
+    simulated: Sequence[str],
 ) -> Iterator[Record]:
     from workflows.results import session_outcome
+    from workflows.simulated import simulated_among
 
     parts = {part for r in rows for part in (r.parameters_part, r.question_part, r.cast_part)}
     documents = {id: json.loads(text) for id, text in store.documents(parts).items()}
     turns = _turns(store, rows, documents)
     for row in rows:
         question, cast = documents[row.question_part], documents[row.cast_part]
+        experts = {
+            role: [member["expert"] for member in members]
+            for role, members in cast["members"].items()
+        }
         outcome = session_outcome(row)
         yield {
             "format": FORMAT,
@@ -70,10 +80,8 @@ def _records(
             "version": row.version,
             "parameters": documents[row.parameters_part],
             "question": question,
-            "cast": {
-                role: [member["expert"] for member in members]
-                for role, members in cast["members"].items()
-            },
+            "cast": experts,
+            "simulated": simulated_among(simulated, experts, turns[row.id]),
             "readers": cast.get("readers", []),
             "seed": row.seed,
             "repeat": row.repeat,

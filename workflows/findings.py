@@ -112,6 +112,27 @@ def by_stratum(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def by_round(rows: Sequence[Row]) -> list[str]:
+    """Say of deliberations what their first answers alone were worth, and what they ended with."""
+    return [
+        f"{row.name}: {100 * row.first_answers.accuracy:.1f} % by its first answers' majority"
+        + ("" if row.first_answers.n == row.n else f" (n = {row.first_answers.n:,})")
+        + f", {100 * row.accuracy:.1f} % {_after(row)}"
+        for row in rows
+        if row.first_answers is not None and row.accuracy is not None
+    ]
+
+
+def _after(row: Row) -> str:
+    """Say after how many rounds a row ended."""
+    if not row.by_round:
+        return "at its end"
+    last = row.by_round[-1]
+    some_ended_before = last.held < row.by_round[0].held
+    rounds = f"{last.round} round" + ("" if last.round == 1 else "s")
+    return f"after {'up to ' if some_ended_before else ''}{rounds}"
+
+
 def rules(rows: Sequence[Row]) -> list[str]:
     """Say how rows were made: the aggregation rule, and how ties were broken or scored."""
     ties = {
@@ -139,7 +160,7 @@ def power(rows: Sequence[Row], clusters: Mapping[str, str]) -> str | None:
     between = f"between {first.name} and {second.name}"
     n = f"{found.questions:,} questions"
     if not found.discordance:
-        return f"{first.name} and {second.name} were right on the same questions ({n})."
+        return f"{first.name} and {second.name} scored the same on all {n}."
     smallest = _smallest(first, second, found)
     if smallest is None:
         return f"{n} are too few to show any difference {between} ({round(100 * POWER)} % power)."
@@ -233,6 +254,8 @@ def _smallest(first: Row, second: Row, found: PairedDifference) -> float | None:
     if found.method == "none":
         return None
     half = (found.interval.high - found.interval.low) / 2
+    if half <= 0.0:
+        return None  # the differences do not vary, so they say nothing of how much they could
     normal = NormalDist()
     return half * (1 + normal.inv_cdf(POWER) / normal.inv_cdf(0.5 + LEVEL / 2))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from protocols.question import LABELS
@@ -24,6 +24,7 @@ from workflows.calibration import (
 )
 from workflows.nyu_figures import Judged, Setting, Unequal, settings_of, unequal
 from workflows.results import WANTED, answer_key, run_rows, session_outcome
+from workflows.simulated import simulated_in
 from workflows.table import Row
 
 if TYPE_CHECKING:
@@ -76,19 +77,23 @@ class Report:
     """Instead of a table: of imported sessions."""
     clusters: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Question id -> what repeats together. Not part of the JSON."""
+    simulated: tuple[str, ...] = ()
+    """The experts whose revisions are made up by a rule, by label."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as a JSON object."""
         quality = [asdict(one) for one in self.quality]
+        simulated = list(self.simulated)
         if self.imported is None:
             rows = [row.as_json() for row in self.rows]
-            return {"run": self.run, "rows": rows, "quality": quality}
+            return {"run": self.run, "rows": rows, "quality": quality, "simulated": simulated}
         settings = [one.as_json() for one in self.imported.settings]
         return {
             "run": self.run,
             **asdict(self.imported),
             "settings": settings,
             "quality": quality,
+            "simulated": simulated,
         }
 
 
@@ -113,9 +118,11 @@ def make_report(store: Store, run: RunRow) -> Report:
     """Return the report of a stored run."""
     key = answer_key(run)
     sessions = store.sessions(run.id, statuses=WANTED)
-    quality = _qualities(sessions, key)
+    found = Report(
+        run.name, _qualities(sessions, key), clusters=key.clusters, simulated=simulated_in(run)
+    )
     if not key.recorded:
-        return Report(run.name, quality, tuple(run_rows(store, run)), clusters=key.clusters)
+        return replace(found, rows=tuple(run_rows(store, run)))
     judged = _judged(store, sessions, key)
     is_fork = run.parent is not None  # its judge is another one
     compared = [] if is_fork else [one for one in judged if one.facts.reward is not None]
@@ -128,7 +135,7 @@ def make_report(store: Store, run: RunRow) -> Report:
         unequal=tuple(found for one in compared for found in unequal(one)),
         settings=settings_of(judged),
     )
-    return Report(run.name, quality, imported=imported, clusters=key.clusters)
+    return replace(found, imported=imported)
 
 
 def _judged(store: Store, sessions: Sequence[SessionRow], key: AnswerKey) -> list[Judged]:

@@ -77,9 +77,9 @@ def locate(path: str) -> Path:
         return Path(str(files("workflows").joinpath("data", f"{name}.jsonl.gz")))
     place = Path(path).expanduser()
     if place.is_dir():
-        raise Mistake(f"{path}: is a directory; name a file of questions in it")
+        raise Mistake(f"{path}: is a directory; name a file in it")
     if not place.is_file():
-        raise Mistake(f"{path}: no such file; check the path in the workflow or the --set")
+        raise Mistake(f"{path}: no such file; check the path")
     return place
 
 

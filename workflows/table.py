@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from protocols.outcome import Outcome
 from workflows.answer_key import AnswerKey
+from workflows.rounds import FirstAnswers, Round, by_round, first_answers
 from workflows.stats import Interval, PairedDifference, mean_interval, paired_difference, wilson
 from workflows.strata import Stratum, strata
 
@@ -70,6 +71,10 @@ class Row:
     """Paired difference from the best single expert."""
     strata: Mapping[str, Stratum] = field(default_factory=dict)
     """By whether the one who argued was right; empty where nobody's side tells anything."""
+    first_answers: FirstAnswers | None = None
+    """Of a deliberation: how the plurality of its first answers did, on the same sessions."""
+    by_round: tuple[Round, ...] = ()
+    """Of a deliberation: how it did after its first answers and after every round."""
     values: Mapping[str, float | None] = field(default_factory=dict, repr=False)
     """Share right by question id; None is missing. Not part of the JSON."""
 
@@ -77,7 +82,7 @@ class Row:
         """Return the row as a JSON object, without `values`."""
         data = asdict(self)
         del data["values"]
-        return data
+        return {**data, "by_round": list(data["by_round"])}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,8 @@ def protocol_row(
         right = None if one.outcome is None else key.correctness(one.outcome, one.question)
         shares.setdefault(one.question, []).append(right)
     values = {question: _mean_present(found) for question, found in shares.items()}
-    outcomes = [one.outcome for one in scored if one.outcome is not None]
+    ended = [(one.question, one.outcome) for one in scored if one.outcome is not None]
+    outcomes = [outcome for _, outcome in ended]
     first = outcomes[0] if outcomes else None
     return _row(
         name,
@@ -124,7 +130,9 @@ def protocol_row(
         unparsed_replies=sum(outcome.unparsed for outcome in outcomes),
         rule=first.rule if first else "",
         tie_rule=first.tie_rule if first else "",
-        strata=strata(((o.question, o.outcome) for o in scored if o.outcome is not None), key),
+        strata=strata(ended, key),
+        first_answers=first_answers(ended, key),
+        by_round=by_round(ended, key),
     )
 
 

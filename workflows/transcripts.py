@@ -15,6 +15,7 @@ from protocols.speeches import shown
 from workflows.conversations import ARGUING
 from workflows.endings import course, verdict
 from workflows.export import Record
+from workflows.simulated import simulated_line
 
 VERIFIED, UNVERIFIED, UNCHECKED = "✓", "✗ not in the passage", "(not checked)"
 _PLAIN_TASKS = ("", "task", "speech", "verdict")
@@ -38,6 +39,8 @@ def transcript(record: Record, width: int = WIDEST, *, question: bool = True) ->
     """
     width = max(40, min(width, WIDEST))
     lines = _wrapped(_title(record), width)
+    if record["simulated"]:
+        lines += _wrapped(simulated_line(record["simulated"]), width)
     if question:
         lines += ["", *question_lines(record["question"], width)]
     lines += _Transcript(record, width).turns()

@@ -113,6 +113,7 @@ class Totals(TypedDict):
     """What an entry of a run took."""
 
     asks: int
+    """Asks that were answered, also by a failure; one that was never sent does not count."""
     attempts: int
     """Every reply that came back, accepted or not."""
     prompt_tokens: int

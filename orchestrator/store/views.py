@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, and_, func, select
 
 from orchestrator.store.bulk import in_chunks
 from orchestrator.store.reading import SESSIONS_AT_ONCE, part_ids
@@ -55,8 +55,8 @@ def sum_totals(
     if statuses is not None:
         chosen = chosen & SESSION.c.status.in_(sorted(statuses))
     asks = (
-        select(SESSION.c.entry, func.count(ASK.c.turn))
-        .outerjoin_from(SESSION, ASK, ASK.c.session == SESSION.c.id)
+        select(SESSION.c.entry, func.count(REPLY.c.turn))
+        .outerjoin_from(SESSION, REPLY, and_(REPLY.c.session == SESSION.c.id, REPLY.c.accepted))
         .where(chosen)
         .group_by(SESSION.c.entry)
         .order_by(func.min(SESSION.c.ordinal))

@@ -259,6 +259,12 @@ EXAMPLES: list[Example] = [
         PAIR,
         cast_of(readers=("judge",), judge=("ada",)),
     ),
+    Example(
+        "direct_answer_shots",
+        DirectAnswer(orders=2, judge_reasoning="none", judge_shots=2),
+        PAIR,
+        cast_of(judge=("ada",), assets={"judge_exemplars": EXEMPLARS}),
+    ),
     Example("direct_answer_text", DirectAnswer(), TEXT, cast_of(judge=("ada",))),
     Example("self_consistency", SelfConsistency(), NUMBER, cast_of(solver=("ada",))),
     Example(

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import pytest
 
+from protocols.cast import Asset
 from protocols.direct_answer import DirectAnswer
 from protocols.errors import Mistake
-from protocols.messages import find_part
+from protocols.messages import find_part, find_parts
+from protocols.question import Question
+from protocols.quoting import unquoted
+from protocols.registry import make_protocol
 from protocols.replies import Reply, failed
 from tests.protocols.debating import for_option
-from tests.protocols.examples import CHOICE, NUMBER, PAIR, TEXT, cast_of
+from tests.protocols.examples import CHOICE, EXEMPLARS, NUMBER, PAIR, TEXT, cast_of
 from tests.protocols.harness import answers, in_turn, play
 
 CAST = cast_of(judge=("ada",))
@@ -147,3 +151,92 @@ def test_rotation_finds_the_option_wherever_it_stands():
     assert played.outcome.answer == "C"
     assert played.outcome.detail["consistent"] is True
     assert "needs options" in (DirectAnswer(orders="rotate").check_question(TEXT) or "")
+
+
+PROSE = Question(id="q/prose", text="Argue for A.", kind="prose")
+SHOWN = cast_of(assets={"judge_exemplars": EXEMPLARS}, judge=("ada",))
+
+
+def texts(ask, name):
+    return [part.text for part in find_parts(ask.messages, name)]
+
+
+@pytest.mark.parametrize("question", [CHOICE, PAIR, NUMBER, TEXT], ids=lambda q: q.id)
+def test_a_judge_may_be_asked_without_reasons(question):
+    (before,) = play(DirectAnswer(), question, CAST, in_turn("A")).asks
+    played = play(DirectAnswer(judge_reasoning="none"), question, CAST, in_turn("A"))
+    (bare,) = played.asks
+    assert "step by step" in texts(before, "system")[0]
+    assert "step by step" not in bare.messages[0].text
+    assert "without giving reasons" in texts(bare, "system")[0]
+    assert "without" in texts(bare, "task")[0]
+    assert '"Answer: X"' in texts(bare, "task")[0]
+    names = [part.name for part in before.messages[1].parts]
+    assert [part.name for part in bare.messages[1].parts] == names
+    assert played.outcome.status in ("answered", "unparsed")
+    assert bare.key != before.key
+
+
+def test_the_labels_are_named_without_reasons_too():
+    (ask,) = play(DirectAnswer(judge_reasoning="none"), CHOICE, CAST, in_turn("A")).asks
+    assert "X is one of A, B, C, D" in texts(ask, "task")[0]
+
+
+def test_prose_has_a_form_of_its_own_whatever_is_said_of_reasons():
+    asks = [
+        play(DirectAnswer(judge_reasoning=reasoning), PROSE, CAST, lambda ask: Reply("So.")).asks
+        for reasoning in ("before", "none")
+    ]
+    assert [ask.key for ask in asks[0]] == [ask.key for ask in asks[1]]
+
+
+def test_exemplars_stand_in_the_system_message_in_every_order():
+    protocol = DirectAnswer(orders=2, judge_shots=2)
+    assert protocol.assets() == ("judge_exemplars",)
+    assert DirectAnswer().assets() == ()
+    assert protocol.calls(PAIR, SHOWN) == BOTH.calls(PAIR, CAST)
+    played = play(protocol, PAIR, SHOWN, for_option("The cook"))
+    for ask in played.asks:
+        assert [part.name for part in ask.messages[0].parts] == [
+            "system",
+            *["exemplar_heading", "exemplar"] * 2,
+            "exemplars_end",
+        ]
+        shown = [unquoted(text) for text in texts(ask, "exemplar")]
+        assert shown[0] == "Who ran?\nA. The hare\nB. The snail\nAnswer: A"
+        assert "Owls sleep by day." in shown[1]
+    assert played.asks[0].messages[0] == played.asks[1].messages[0]
+    assert (played.outcome.answer, played.outcome.rule) == ("B", "mean_of_orders")
+
+
+def test_exemplars_are_the_same_for_all_questions_and_as_a_debates():
+    debate = make_protocol("debate", {"rounds": 1, "judge_shots": 1, "judge_reasoning": "none"})
+    cast = cast_of(assets={"judge_exemplars": EXEMPLARS}, judge=("ada",), debater=("bob",))
+    bare = DirectAnswer(judge_shots=1, judge_reasoning="none")
+    asks = [
+        play(bare, PAIR, SHOWN, in_turn("A")).asks[-1],
+        play(bare, NUMBER, SHOWN, in_turn("3")).asks[-1],
+        play(debate, PAIR, cast, in_turn("A", "A", "A", "A")).asks[-1],
+    ]
+    for name in ("exemplar_heading", "exemplar", "exemplars_end"):
+        assert texts(asks[0], name) == texts(asks[1], name) == texts(asks[2], name) != []
+
+
+def test_an_asset_that_is_not_asked_for_changes_no_ask():
+    with_asset = play(DirectAnswer(), CHOICE, SHOWN, in_turn("A")).asks
+    assert [ask.key for ask in with_asset] == [
+        ask.key for ask in play(DirectAnswer(), CHOICE, CAST, in_turn("A")).asks
+    ]
+
+
+@pytest.mark.parametrize("content", [None, [], [{}], ["text"], "text"])
+def test_exemplars_that_are_missing_or_wrong_are_the_users_mistake(content):
+    assets = {} if content is None else {"judge_exemplars": Asset(kind="x", content=content)}
+    with pytest.raises(Mistake, match="judge_exemplars"):
+        play(DirectAnswer(judge_shots=1), PAIR, cast_of(assets=assets, judge=("ada",)), in_turn())
+
+
+@pytest.mark.parametrize("parameters", [{"judge_shots": -1}, {"judge_reasoning": "after"}])
+def test_parameters_that_do_not_fit_are_refused(parameters):
+    with pytest.raises(Mistake):
+        make_protocol("direct_answer", parameters)

@@ -65,6 +65,14 @@ def test_a_cast_holds_what_its_protocol_reads_and_nothing_else(tmp_path: Path) -
     assert casts["direct_answer"].assets == {}
 
 
+def test_direct_answer_and_debate_read_the_same_exemplars(tmp_path: Path) -> None:
+    direct = {"kind": "direct_answer", "judge_shots": 1}
+    made, inputs = make(workflow(tmp_path, SHOTS, direct, assets={"judge_exemplars": [SHOT]}))
+    assert check_workflow(made, inputs) == []
+    one, other = (entry.cast.assets["judge_exemplars"] for entry in run_spec(made, inputs).entries)
+    assert one == other
+
+
 @pytest.mark.parametrize("name", ["x.json", "x.yaml", "x.json.gz"])
 def test_a_file_and_its_content_are_the_same_asset(tmp_path: Path, name: str) -> None:
     text = json.dumps([SHOT], indent=1).encode()

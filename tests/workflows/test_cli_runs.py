@@ -200,7 +200,7 @@ def test_a_spent_budget_ends_with_3_and_more_budget_goes_on(votes) -> None:
     spent = moot("run", "votes.yaml", "--set", "budget.calls=5", "--json")
     assert spent.code == 3
     assert spent.json["ending"] == "budget"
-    assert "raise budget.calls and repeat the command to go on" in spent.err
+    assert "raise budget.calls, and the same command goes on" in spent.err
     done = moot("run", "votes.yaml", "--json")
     assert done.code == 0
     assert "resuming" in done.err

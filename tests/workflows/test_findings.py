@@ -78,7 +78,7 @@ def test_power_in_words() -> None:
     )
     same = findings.power([row("symbolic_moe", [1.0, 0.0] * 200), best], {})
     assert same is not None
-    assert "right on the same questions" in same
+    assert "scored the same on all" in same
     few = findings.power([row("a", [1.0, 1.0, 0.0]), row("b", [1.0, 0.0, 0.0])], {})
     assert few is not None
     assert "too few to show any difference" in few

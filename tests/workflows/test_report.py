@@ -202,3 +202,18 @@ def test_mistakes_are_one_line(here, arguments, said) -> None:
     assert said in done.message
     assert done.out == ""
     assert not (here / "moot.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["gone.jsonl"], "gone.jsonl: no such file; check the path"),
+        ([PACKED, "--passages", "gone.jsonl"], "gone.jsonl: no such file; check the path"),
+        (["."], ".: is a directory; name a file in it"),
+    ],
+    ids=["sessions", "passages", "directory"],
+)
+def test_an_import_knows_of_no_workflow(here, arguments, said) -> None:
+    done = moot("import", "nyu", *arguments)
+    assert done.code == 2
+    assert done.message.endswith(said)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from workflows.cli.screen import put, put_json, put_table, say
-from workflows.cli.tables import HEADER, put_pairs, row_cells
-from workflows.findings import Pair, compare_rows, sorted_rows
+from workflows.cli.tables import HEADER, put_pairs, put_wrapped, row_cells
+from workflows.findings import Pair, by_round, compare_rows, sorted_rows
+from workflows.simulated import simulated_in, simulated_line
 from workflows.table import Row
 
 
@@ -16,13 +17,17 @@ def put_runs(names: Sequence[str], store: str, *, as_json: bool) -> None:
     Raises:
         Mistake: there is no such store or run.
     """
-    tables, clusters = read_runs(names, store)
+    tables, clusters, simulated = read_runs(names, store)
     pairs = run_pairs(tables, clusters)
     if as_json:
         put_json(
             {
                 "runs": [
-                    {"name": name, "rows": [row.as_json() for row in rows]}
+                    {
+                        "name": name,
+                        "rows": [row.as_json() for row in rows],
+                        "simulated": list(simulated[name]),
+                    }
                     for name, rows in tables.items()
                 ],
                 "pairs": [pair.as_json() for pair in pairs],
@@ -34,13 +39,32 @@ def put_runs(names: Sequence[str], store: str, *, as_json: bool) -> None:
     width = 1 + len(HEADER) - (not with_best)
     put_table(("run", *HEADER)[:width], [line[:width] for line in cells], left=2)
     put()
+    told = _sentences(tables, simulated)
+    for line in told:
+        put_wrapped(line)
+    if told:
+        put()
     if not pairs:
         say("the runs share no question, so nothing can be compared in pairs")
     put_pairs(pairs)
 
 
-def read_runs(names: Sequence[str], store: str) -> tuple[dict[str, list[Row]], dict[str, str]]:
-    """Return the rows of runs by name, and what repeats together among all their questions.
+def _sentences(
+    tables: Mapping[str, Sequence[Row]], simulated: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Return what must be said under the tables, each with its run where there are several."""
+    said = []
+    for name, rows in tables.items():
+        lines = [simulated_line(simulated[name])] if simulated[name] else []
+        lines += by_round(sorted_rows(rows))
+        said += [f"{name}: {line}" if len(tables) > 1 else line for line in lines]
+    return said
+
+
+def read_runs(
+    names: Sequence[str], store: str
+) -> tuple[dict[str, list[Row]], dict[str, str], dict[str, tuple[str, ...]]]:
+    """Return the rows of runs by name, what repeats together, and who is simulated in each run.
 
     Raises:
         Mistake: there is no such store or run.
@@ -51,12 +75,14 @@ def read_runs(names: Sequence[str], store: str) -> tuple[dict[str, list[Row]], d
 
     tables: dict[str, list[Row]] = {}
     clusters: dict[str, str] = {}
+    simulated: dict[str, tuple[str, ...]] = {}
     with Store.read(store) as opened:
         for name in names:
             run = find_run(opened, name)
             tables[run.name] = run_rows(opened, run)
             clusters |= answer_key(run).clusters
-    return tables, clusters
+            simulated[run.name] = simulated_in(run)
+    return tables, clusters, simulated
 
 
 def run_pairs(tables: dict[str, list[Row]], clusters: dict[str, str]) -> list[Pair]:

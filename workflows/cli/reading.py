@@ -244,9 +244,11 @@ def _show_list(
     store: Store, run: RunRow, rows: Sequence[SessionRow], limit: int, *, as_json: bool
 ) -> None:
     """Print the sessions of a run, one a line."""
+    from workflows.cli.tables import put_wrapped
     from workflows.results import answer_key, session_outcome
+    from workflows.simulated import simulated_in, simulated_line
 
-    key = answer_key(run)
+    key, simulated = answer_key(run), simulated_in(run)
     listed = []
     for row in rows if as_json else rows[:limit]:
         outcome = session_outcome(row)
@@ -263,7 +265,7 @@ def _show_list(
             }
         )
     if as_json:
-        put_json({"run": run.name, "sessions": listed})
+        put_json({"run": run.name, "sessions": listed, "simulated": list(simulated)})
         return
     header = ("session", "protocol", "question", "ended", "answer", "gold", "correct")
     marks: dict[object, str] = {None: "", 1.0: "✓", 0.0: "✗"}
@@ -275,6 +277,9 @@ def _show_list(
         ],
         left=len(header),
     )
+    if simulated:
+        put()
+        put_wrapped(simulated_line(simulated))
     more = f"; --limit {len(rows)} lists all" if len(rows) > limit else ""
     command = f"{command_name()} show {run.name} SESSION"
     say(f"\n{len(listed):,} of {_sessions(len(rows))}{more}; {command} shows a transcript")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from workflows.cli import options
 from workflows.cli.screen import DASH, number, put, put_json, put_table
 from workflows.cli.tables import put_rows, put_wrapped
+from workflows.simulated import simulated_line
 
 if TYPE_CHECKING:
     from workflows.nyu_figures import Setting, Stratum
@@ -33,9 +34,11 @@ def report(
         put_json(found.as_json())
         return
     if found.imported is None:
-        put_rows(found.rows, found.clusters)
+        put_rows(found.rows, found.clusters, simulated=found.simulated)
     else:
         _put_imported(found.imported)
+        if found.simulated:
+            put_wrapped(simulated_line(found.simulated))
     if found.quality:
         put()
         _put_quality(found.quality)

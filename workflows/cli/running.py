@@ -103,23 +103,30 @@ def perform(
     return result
 
 
-def close(result: RunResult) -> None:
+def close(result: RunResult, *, new: bool = False) -> None:
     """Say how to go on, and end with the exit code that fits.
+
+    Args:
+        result: how the run ended.
+        new: whether it was started with ``--new``, so that its name must be given to go on.
 
     Raises:
         typer.Exit: always.
     """
     progress = result.progress
     left = progress.sessions - progress.sessions_done
+    same = "the same command"
+    if new:
+        same = f"the command with --set name={result.name} instead of --new"
     if result.ending == "stopped":
         say(
             f"stopped: {progress.sessions_done:,} of {progress.sessions:,} sessions are done, "
-            f"{left:,} are left; what is recorded is kept, and the same command goes on"
+            f"{left:,} are left; what is recorded is kept, and {same} goes on"
         )
     elif result.ending == "budget":
         say(
             f"the budget is spent: {progress.sessions_done:,} of {progress.sessions:,} sessions "
-            f"are done, {left:,} are left; raise budget.calls and repeat the command to go on"
+            f"are done, {left:,} are left; raise budget.calls, and {same} goes on"
         )
     elif progress.replies_failed:
         say(
@@ -135,7 +142,7 @@ def put_result(result: RunResult) -> None:
     """Print a run's table for people."""
     from workflows.cli.tables import put_rows
 
-    put_rows(result.rows, result.clusters)
+    put_rows(result.rows, result.clusters, simulated=result.simulated)
     say(f"\nkept in {near(result.store)} as run {result.name} (id {result.run_id})")
 
 
@@ -174,7 +181,7 @@ def run(
         put_json(result.as_json())
     else:
         put_result(result)
-    close(result)
+    close(result, new=new)
 
 
 def compare(

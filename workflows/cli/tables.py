@@ -8,23 +8,39 @@ from collections.abc import Mapping, Sequence
 from workflows import findings
 from workflows.cli.screen import DASH, number, put, put_table, text_width
 from workflows.findings import Pair, points, signed_interval
+from workflows.simulated import simulated_line
 from workflows.table import Row
 
 HEADER = ("protocol", "accuracy", "95 % interval", "calls", "failed", "unparsed", "vs best single")
 
 
-def put_rows(rows: Sequence[Row], clusters: Mapping[str, str], *, indent: int = 0) -> None:
-    """Print a run's table: protocols and baselines by accuracy, and how to read it."""
+def put_rows(
+    rows: Sequence[Row],
+    clusters: Mapping[str, str],
+    *,
+    simulated: Sequence[str] = (),
+    indent: int = 0,
+) -> None:
+    """Print a run's table: protocols and baselines by accuracy, and how to read it.
+
+    Args:
+        rows: of the run.
+        clusters: question id -> what repeats together.
+        simulated: the labels of the experts that are simulated.
+        indent: columns before every line.
+    """
     ordered = findings.sorted_rows(rows)
     with_best = any(row.diff_best_single for row in rows)
     header = HEADER if with_best else HEADER[:-1]
     put_table(header, [row_cells(row)[: len(header)] for row in ordered], indent=indent)
     put()
+    if simulated:
+        put_wrapped(simulated_line(simulated), indent=indent)
     baselines = [row.name for row in ordered if row.kind == "baseline"]
     lines = [findings.counted(rows, clusters), *findings.rules(ordered)]
     if baselines:
         lines.append(f"computed, not run: {', '.join(baselines)}")
-    lines += findings.by_stratum(ordered)
+    lines += [*findings.by_stratum(ordered), *findings.by_round(ordered)]
     power = findings.power(rows, clusters)
     for line in lines:
         put_wrapped(line, indent=indent)
