@@ -200,6 +200,10 @@ def test_a_spent_budget_ends_with_3_and_more_budget_goes_on(votes) -> None:
     spent = moot("run", "votes.yaml", "--set", "budget.calls=5", "--json")
     assert spent.code == 3
     assert spent.json["ending"] == "budget"
+    asked = sum(one["calls"] for one in spent.json["rows"] if one["kind"] == "protocol")
+    assert asked == spent.json["asks"] == 5, "an ask that was never sent is no call"
+    other = moot("run", "votes.yaml", "--new", "--set", "budget.calls=1", "--json")
+    assert f"--set name={other.json['name']} instead of --new" in other.err
     assert "raise budget.calls, and the same command goes on" in spent.err
     done = moot("run", "votes.yaml", "--json")
     assert done.code == 0
@@ -269,6 +273,16 @@ def test_baselines_alone_are_a_result(half) -> None:
     assert done.code == 0
     assert rows_of(done.json)["direct_answer"]["n"] == 0
     assert rows_of(done.json)["oracle"]["n"] == 1
+
+
+def test_a_fork_may_cast_an_expert_that_its_workflow_only_names(votes) -> None:
+    text = (votes / "votes.yaml").read_text(encoding="utf-8")
+    spare = "experts:\n  spare: {model: scripted/constant, options: {text: 'Answer: B'}}\n"
+    (votes / "votes.yaml").write_text(text.replace("experts:\n", spare, 1), encoding="utf-8")
+    assert moot("run", "votes.yaml", "--json").code == 0
+    forked = moot("fork", "votes", "--cast", "judge=spare", "--json")
+    assert forked.code == 0, forked.err
+    assert rows_of(forked.json)["direct_answer"]["correct"] == 4
 
 
 def test_a_table_for_people(votes) -> None:

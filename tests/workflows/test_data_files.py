@@ -273,6 +273,12 @@ def test_a_recorded_gold_answer_that_is_no_answer_is_told_and_never_right(tmp_pa
     assert [q.id for q in load(path, pair=True).questions] == ["t/1", "t/2"]
 
 
+def test_pairs_need_gold_answers(tmp_path: Path) -> None:
+    rows = [{"id": "1", "text": "Which?", "options": ["x", "y", "z"]}]
+    path = write_lines(tmp_path / "nogold.jsonl", rows)
+    assert "questions.pair needs a gold answer" in mistake(path, pair=True)
+
+
 def test_missing_files_and_fields(tmp_path: Path) -> None:
     assert "no such file" in mistake(tmp_path / "none.jsonl")
     assert "is a directory" in mistake(tmp_path)

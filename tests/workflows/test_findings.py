@@ -82,6 +82,9 @@ def test_power_in_words() -> None:
     few = findings.power([row("a", [1.0, 1.0, 0.0]), row("b", [1.0, 0.0, 0.0])], {})
     assert few is not None
     assert "too few to show any difference" in few
+    always_half = findings.power([row("a", [0.5] * 3), row("b", [1.0] * 3)], {})
+    assert always_half is not None
+    assert "too few to show any difference" in always_half, "half points that never vary"
 
 
 def test_power_of_clusters_is_that_of_their_differences() -> None:
