@@ -63,7 +63,11 @@ class Expert(BaseModel):
     data: str | None = None
     """The file of recorded answers, for recorded experts. Its content is identity, its path not."""
     gpu_gb: float | None = Field(None, gt=0.0)
-    """Memory that the model needs on a GPU."""
+    """Memory that the model needs on each of its GPUs, in gigabytes. Not identity."""
+    gpus: int = Field(1, ge=1)
+    """How many GPUs it spreads over, where `gpu_gb` is set. Not identity."""
+    accelerator: str | None = None
+    """The kind of GPU that it needs, in Ray's words (``A100``, ``H100``...). Not identity."""
     timeout_s: float = Field(120.0, gt=0.0)
     """How long one attempt may take."""
     options: dict[str, Any] = {}

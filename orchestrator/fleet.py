@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agents.engine import Attempted
 from agents.roster import Expert
@@ -31,10 +31,12 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Load an expert on a worker."""
+    """Load an expert on a worker, after unloading those whose room it needs."""
 
     worker: str
     expert: str
+    evict: tuple[str, ...] = ()
+    """Unloaded first, in this order; they are gone whether the load succeeds or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,11 @@ class WorkerJoined:
 
     worker: str
     batch_limits: dict[str, int]
+    memory_gb: float | None = None
+    """What its loaded experts may take together, in gigabytes (a GPU worker: nothing is served
+    that a Load did not make resident). None: it serves all its experts, and none needs loading."""
+    sizes_gb: dict[str, float] = field(default_factory=dict)
+    """What each of its experts takes, where `memory_gb` is set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,16 @@ class Pending:
         self.failures = 0
         """Attempts of this call that failed; being throttled is not a failure."""
 
+    @property
+    def group(self) -> object:
+        """The session, of which one turn is asked at a time."""
+        return self.session
+
+    @property
+    def due(self) -> float | None:
+        """Sessions have no deadline."""
+        return None
+
     def count(self, result: Attempted) -> None:
         """Take note of what an attempt gave."""
         if not isinstance(result, Throttled) and result.failed:

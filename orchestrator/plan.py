@@ -35,7 +35,15 @@ class Item(Interface):
 
     @property
     def ask(self) -> Ask:
-        """The ask to dispatch."""
+        """The ask to dispatch; its place says which turn it belongs to."""
+
+    @property
+    def group(self) -> object:
+        """What the asks of one turn of one session have in common: hashable, compared by `==`."""
+
+    @property
+    def due(self) -> float | None:
+        """When its session should be over (seconds, monotonic); None: whenever."""
 
 
 @dataclass(frozen=True, slots=True)
