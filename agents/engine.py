@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from protocols.asks import Ask
 from protocols.replies import Reply
@@ -54,8 +55,18 @@ class Engine(ABC):
     batch_limit: int = 256
     """The most asks that run at once."""
 
+    def share(self, common: dict[str, Any]) -> None:
+        """Find, or put into `common`, what all engines of one worker share: its GPU, a server.
+
+        Called once, before the first load; an engine that is used alone is never called.
+        """
+        return
+
     async def load(self) -> None:
-        """Make the engine ready; called once before the first ask. Hosted engines do nothing."""
+        """Make the engine ready; called once before the first ask. Hosted engines do nothing.
+
+        Where it raises or is cancelled it has freed what it took.
+        """
         return
 
     async def unload(self) -> None:

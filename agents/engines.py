@@ -56,6 +56,8 @@ def engine_class(expert: Expert) -> EngineClass:
     kind: object
     if provider == "recorded":
         from agents.recorded import RecordedEngine as kind
+    elif expert.model == "scripted/gpu":
+        from agents.scripted_gpu import ScriptedGpuEngine as kind
     elif provider == "scripted":
         from agents.scripted import ScriptedEngine as kind
     elif provider == "offline":

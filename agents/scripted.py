@@ -10,6 +10,8 @@
                        (the ask's options, else A and B) or a list
 ``scripted/flaky``     fails or throttles a share of the attempts, else speaks as ``inner`` does
 ``scripted/slow``      takes ``latency_s`` for each ask, then speaks as ``inner`` does
+``scripted/gpu``       loads and generates as slowly as a model on a GPU, then speaks as ``inner``
+                       does, a voter unless told (:mod:`agents.scripted_gpu`)
 =====================  ==========================================================================
 
 Every one of them takes the options of all others, so a slow voter may be flaky as well. What is
@@ -38,9 +40,10 @@ from protocols.canonical import canonical_json, sha256_hex
 from protocols.errors import Mistake
 from protocols.replies import Boundary, Reply, Usage, failed
 
-NAMES = ("constant", "echo", "flaky", "script", "slow", "voter")
+NAMES = ("constant", "echo", "flaky", "gpu", "script", "slow", "voter")
 
-_TIMING = {"latency_s", "batch_limit", "wait_s"}
+_TIMING = {"latency_s", "batch_limit", "wait_s", "load_s", "t0_s", "t1_s"}
+_SPEAKS_AS_INNER = {"flaky", "gpu", "slow"}
 
 
 class Script(BaseModel):
@@ -78,6 +81,35 @@ class Script(BaseModel):
         return self
 
 
+class GpuScript(Script):
+    """The options of a scripted expert on a GPU; it takes ``latency_s`` of no ask."""
+
+    inner: Literal["constant", "echo", "script", "voter"] = "voter"
+    """How it speaks."""
+    batch_limit: int = Field(256, ge=1)
+    """The most asks that generate at once; what comes beyond waits in the engine."""
+    load_s: float = Field(0.0, ge=0.0)
+    """Seconds that loading takes."""
+    t0_s: float = Field(0.010, ge=0.0)
+    """Seconds that a step takes, whatever runs."""
+    t1_s: float = Field(0.000_05, ge=0.0)
+    """Seconds more for each ask that runs; each of them gets one token a step."""
+    mean_tokens: float = Field(400.0, ge=1.0)
+    """Mean length of a reply. Lengths are identity, as they are part of the reply."""
+    sigma: float = Field(0.0, ge=0.0, le=3.0)
+    """How lengths spread: the standard deviation of their logarithm; 0 makes all equal."""
+    seed: int = 0
+    """Another seed draws other lengths."""
+
+    @model_validator(mode="after")
+    def _check_times(self) -> Self:
+        if self.latency_s:
+            raise ValueError("a GPU's time is load_s, t0_s and t1_s; leave latency_s out")
+        if self.t0_s + self.t1_s == 0.0:
+            raise ValueError("t0_s and t1_s are both 0; a step takes some time")
+        return self
+
+
 def script_name(expert: Expert) -> str:
     """Return which of the scripted experts this is.
 
@@ -96,8 +128,10 @@ def read_script(expert: Expert) -> Script:
     Raises:
         Mistake: an option is unknown or malformed, or the script has no replies.
     """
-    script = checked(Script, expert.options, f"{expert.label or expert.model}.options")
-    if "script" in (script_name(expert), script.inner) and not script.replies:
+    name = script_name(expert)
+    kind = GpuScript if name == "gpu" else Script
+    script = checked(kind, expert.options, f"{expert.label or expert.model}.options")
+    if "script" in (name, script.inner) and not script.replies:
         raise Mistake(f"{expert.label or expert.model}.options: a script needs 'replies'")
     if isinstance(script.replies, dict) and not all(script.replies.values()):
         raise Mistake(f"{expert.label or expert.model}.options.replies: a seat has no lines")
@@ -120,7 +154,7 @@ class ScriptedEngine(Engine):
         self._script = read_script(expert)
         self.batch_limit = self._script.batch_limit
         name = script_name(expert)
-        self._says = _speaker(self._script.inner if name in ("flaky", "slow") else name)
+        self._says = _speaker(self._script.inner if name in _SPEAKS_AS_INNER else name)
         self._gone_wrong: dict[str, int] = {}
         self._flaky = self._script.fail_share + self._script.throttle_share > 0.0
         self._slots = asyncio.Semaphore(self.batch_limit)

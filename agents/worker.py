@@ -1,7 +1,10 @@
 """The worker: hosts the engines of some experts, in this process or inside a Ray actor.
 
-A plain class without any fleet in it. It makes an engine when it is first needed, loads it once,
-and is the boundary at which replies enter moot: texts are cleaned of NUL and lone surrogates, a
+A plain class without any fleet in it. It makes an engine when it is first needed and loads it once.
+Where it is told its memory (a GPU worker) it serves only what a load made resident, one load at a
+time, and whoever orders the loads says what makes room; elsewhere a first ask loads its expert.
+
+It is the boundary at which replies enter moot: texts are cleaned of NUL and lone surrogates, a
 missing latency is filled in, an engine that breaks its contract (an exception, a silent end, an
 index twice) becomes a provider failure of the asks it left open. Engines that wait for a server
 keep their own time limit for each ask; the worker only guards against one that hangs.
@@ -15,6 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from agents.engine import Attempted, Engine, Throttled
 from agents.engines import does_network_io, make_engine
@@ -32,18 +36,38 @@ _PATIENCE = 3.0
 hanging. An ask may wait one timeout for its place and one for its reply."""
 
 
+_ROUNDING_GB = 1e-6
+_CLOSED = "the worker was closed"
+
+
 class Worker:
-    """Hosts the engines of `experts`."""
+    """Hosts the engines of `experts`.
+
+    Args:
+        experts: whom it may host.
+        factory: makes the engines.
+        memory_gb: what resident experts may take together, each its `gpu_gb`. None: it serves all
+            its experts and needs no loads.
+    """
 
     def __init__(
-        self, experts: Sequence[Expert], factory: Callable[[Expert], Engine] = make_engine
+        self,
+        experts: Sequence[Expert],
+        factory: Callable[[Expert], Engine] = make_engine,
+        memory_gb: float | None = None,
     ) -> None:
+        self.memory_gb = memory_gb
         self._experts = {expert.label: expert for expert in experts}
         self._factory = factory
         self._engines: dict[str, Engine] = {}
-        self._loaded: set[str] = set()
+        self._common: dict[str, Any] = {}
+        self._loaded: dict[str, None] = {}
+        """Labels, in the order of their loads."""
         self._locks: dict[str, asyncio.Lock] = {}
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._loads: set[asyncio.Task[None]] = set()
+        self._pumps: dict[asyncio.Task[None], str] = {}
+        """What runs, and of which expert it is."""
 
     def batch_limits(self) -> dict[str, int]:
         """Return the most asks that each expert's engine runs at once; nothing is loaded.
@@ -53,40 +77,60 @@ class Worker:
         """
         return {label: self._engine(label).batch_limit for label in self._experts}
 
-    async def load(self, label: str) -> None:
-        """Make an expert ready; does nothing where it is.
+    def sizes_gb(self) -> dict[str, float]:
+        """Return what each expert takes of the memory; empty where none is counted."""
+        if self.memory_gb is None:
+            return {}
+        return {label: expert.gpu_gb or 0.0 for label, expert in self._experts.items()}
+
+    @property
+    def resident(self) -> tuple[str, ...]:
+        """The experts that are loaded, in the order of their loads."""
+        return tuple(self._loaded)
+
+    async def load(self, label: str, evict: Sequence[str] = ()) -> float:
+        """Unload those in `evict`, in order, then make an expert ready; return the seconds taken.
+
+        Those in `evict` are gone whether the load succeeds or not. Where memory is counted, loads
+        wait for each other; nothing waits for asks that run.
 
         Raises:
-            Exception: whatever its engine raised.
+            Mistake: it does not fit beside what is resident.
+            Exception: whatever an engine raised.
         """
-        engine = self._engine(label)
-        async with self._locks.setdefault(label, asyncio.Lock()):
+        async with self._lock(label):
+            if self._closed:
+                raise RuntimeError(_CLOSED)
+            start = time.perf_counter()
+            await self._unload_all(evict)
             if label not in self._loaded:
-                await engine.load()
-                self._loaded.add(label)
+                self._check_room(label)
+                await self._load(label)
+            return time.perf_counter() - start
 
     async def unload(self, label: str) -> None:
-        """Free what an expert's engine holds; does nothing where it is not loaded."""
-        async with self._locks.setdefault(label, asyncio.Lock()):
-            if label in self._loaded:
-                self._loaded.discard(label)
-                await self._engine(label).unload()
+        """Free what an expert's engine holds; does nothing where it is not loaded.
+
+        Asks of it that run end as provider failures.
+        """
+        async with self._lock(label):
+            await self._unload_all([label])
 
     async def stream(self, label: str, asks: Sequence[Ask]) -> AsyncIterator[Results]:
         """Yield what is finished, a few at a time: (index into `asks`, result).
 
         Each index comes exactly once, whatever the engine does. The expert is loaded first where
-        it is not.
+        it is not; where memory is counted, its asks fail instead.
         """
         batch = _Batch(label, asks)
         try:
-            await self.load(label)
+            await self._make_ready(label)
         except Exception as error:  # noqa: BLE001 - whatever an engine raises is data
             yield batch.close("provider", f"cannot be loaded: {_described(error)}")
             return
         pump = asyncio.create_task(batch.pump(self._engine(label)))
-        self._pumps.add(pump)
-        pump.add_done_callback(self._pumps.discard)
+        self._pumps[pump] = label
+        pump.add_done_callback(lambda pump: self._pumps.pop(pump, None))
         pump.add_done_callback(lambda _: batch.filled.set())
         expert = self._experts[label]
         patience = _PATIENCE * expert.timeout_s if does_network_io(expert) else None
@@ -108,17 +152,18 @@ class Worker:
             await asyncio.gather(pump, return_exceptions=True)
 
     async def close(self) -> None:
-        """Stop what runs and unload every engine. May be called twice.
+        """Stop what runs and loads, and unload every engine. May be called twice.
 
         Raises:
             Exception: the first that an engine raised; the others are unloaded all the same.
         """
-        pumps = tuple(self._pumps)
-        for pump in pumps:
-            pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+        self._closed = True
+        begun = (*self._loads, *self._pumps)
+        for task in begun:
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
         ends = await asyncio.gather(
-            *(self.unload(label) for label in tuple(self._loaded)), return_exceptions=True
+            *(self.unload(label) for label in self.resident), return_exceptions=True
         )
         for end in ends:
             if end is not None:
@@ -133,7 +178,68 @@ class Worker:
                     f"this worker hosts no expert {label!r}; {suggestion(label, self._experts)}"
                 )
             engine = self._engines[label] = self._factory(self._experts[label])
+            engine.share(self._common)
         return engine
+
+    def _lock(self, label: str) -> asyncio.Lock:
+        """Return what loads and unloads of an expert hold: one for all where memory is counted."""
+        return self._locks.setdefault(label if self.memory_gb is None else "", asyncio.Lock())
+
+    async def _make_ready(self, label: str) -> None:
+        """Load an expert for an ask, where no one else decides what is resident."""
+        if label in self._loaded:
+            return
+        if self.memory_gb is None:
+            await self.load(label)
+        else:
+            self._engine(label)  # one that is not hosted at all is told as such
+            raise Mistake("it is not resident here; load it first")
+
+    async def _load(self, label: str) -> None:
+        task = asyncio.ensure_future(self._engine(label).load())
+        self._loads.add(task)
+        try:
+            await task
+        except asyncio.CancelledError:
+            own = asyncio.current_task()
+            if own is not None and own.cancelling():
+                raise
+            raise RuntimeError(_CLOSED if self._closed else "the engine stopped itself") from None
+        finally:
+            self._loads.discard(task)
+        self._loaded[label] = None
+
+    async def _unload_all(self, labels: Sequence[str]) -> None:
+        """Unload experts in order, all of them; then raise what the first that failed raised."""
+        errors = []
+        for label in labels:
+            if label not in self._loaded:
+                continue
+            del self._loaded[label]
+            pumps = [pump for pump, owner in self._pumps.items() if owner == label]
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            try:
+                await self._engine(label).unload()
+            except Exception as error:  # noqa: BLE001 - the others are unloaded all the same
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _check_room(self, label: str) -> None:
+        """Raise a Mistake where an expert does not fit beside what is resident."""
+        self._engine(label)
+        if self.memory_gb is None:
+            return
+        sizes = self.sizes_gb()
+        free = self.memory_gb - sum(sizes[other] for other in self._loaded)
+        if sizes[label] > free + _ROUNDING_GB:
+            held = ", ".join(f"{other} {sizes[other]:g}" for other in self._loaded) or "nothing"
+            raise Mistake(
+                f"{label} needs {sizes[label]:g} GB and {max(free, 0.0):g} of "
+                f"{self.memory_gb:g} GB are free ({held}); unload others first"
+            )
 
 
 class _Batch:

@@ -10,7 +10,21 @@ from pathlib import Path
 
 from benchmarks.measuring import RESULTS
 
-NAMES = ("b1", "b4", "b5", "b6", "b11", "b12", "b13")
+NAMES = (
+    "b1",
+    "b4",
+    "b5",
+    "b6",
+    "b7",
+    "b8",
+    "b9",
+    "b11",
+    "b12",
+    "b13",
+    "fleet_vs_simulator",
+    "scale",
+    "shards",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

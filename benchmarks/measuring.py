@@ -64,14 +64,18 @@ class Result:
     persistence: str
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    tables: list[dict[str, Any]] = field(default_factory=list)
+    """What is kept beside the figures."""
 
     def as_json(self, *, quick: bool) -> dict[str, Any]:
+        tables = {"tables": self.tables} if self.tables else {}
         return {
             "benchmark": self.name,
             "title": self.title,
             "figures": [figure.as_json() for figure in self.figures],
             "persistence": self.persistence,
             "notes": self.notes,
+            **tables,
             "quick": quick,
             "machine": machine(),
             "code_revision": code_revision(),

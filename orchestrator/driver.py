@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from agents.engine import Attempted
 from agents.roster import Expert
-from orchestrator.fleet import Fleet, FleetEvent, Inbox, LoadFailed, Results, WorkerLost
+from orchestrator.fleet import Dispatch, Fleet, FleetEvent, Inbox, Results, WorkerLost
 from orchestrator.journal import AskRecord, Journal, JournalRecord, OutcomeRecord, ReplyRecord
 from orchestrator.ledger import Budget, Ledger
 from orchestrator.live import (
@@ -39,7 +39,8 @@ from orchestrator.live import (
     open_session,
     outcome_json,
 )
-from orchestrator.plan import AsksArrived, Cancelled, ExpertThrottled, Planner
+from orchestrator.metrics import Meters
+from orchestrator.plan import AsksArrived, Cancelled, ExpertThrottled, Planner, PlanSettings
 from orchestrator.retry import RetryPolicy, TryAgain
 from orchestrator.tuning import quiet_garbage_collector
 from protocols.errors import MootError
@@ -91,7 +92,7 @@ class DriverSettings:
     """Sessions that are live at once."""
     retry: RetryPolicy = RetryPolicy()
     budget: Budget = Budget()
-    max_batch: int = 256
+    plan: PlanSettings = PlanSettings()
 
 
 class Driver:
@@ -107,10 +108,12 @@ class Driver:
         price: Price = free,
         ledger: Ledger | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        meters: Meters | None = None,
     ) -> None:
         self.settings = settings or DriverSettings()
+        self.meters = meters or Meters()
         self.ledger = ledger or Ledger(self.settings.budget)
-        self.planner = Planner(max_batch=self.settings.max_batch)
+        self.planner = Planner(self.settings.plan)
         self._fleet = fleet
         self._journal = journal
         self._experts = experts
@@ -154,6 +157,7 @@ class Driver:
                 await self._fleet.start(self._experts, self._inbox)
                 await self._loop(iter(jobs))
         finally:
+            self.meters.close(self.planner, time.monotonic())
             await self._fleet.close()
             await self._journal.close()
         progress = self._progress(time.monotonic())
@@ -174,6 +178,7 @@ class Driver:
                 self._on_tokens(tokens)
             self._end_waits(now)
             wake_at = self._plan(now)
+            self.meters.flush(self.planner, now)
             self._flush()
             if now - self._reported >= PROGRESS_EVERY_S:
                 self._reported = now
@@ -266,14 +271,11 @@ class Driver:
                 pending = self.planner.item(event.batch, index)
                 if isinstance(pending, Pending):
                     self._on_result(pending, result, now)
+        else:
+            self.meters.on_event(event)
         self.planner.apply(event, now)
         if isinstance(event, WorkerLost) and not event.replaced and not self.planner.workers:
             raise AllWorkersLost(f"the last worker is gone: {event.message}")
-        if isinstance(event, LoadFailed) and self.planner.unservable(event.expert):
-            for item in self.planner.drain(event.expert):
-                if isinstance(item, Pending):
-                    reply = failed("provider", event.message, cause="load_failed")
-                    self._on_result(item, reply, now)
 
     def _on_result(self, pending: Pending, result: Attempted, now: float) -> None:
         """Decide on an attempt, record it, and send it in once it is durable."""
@@ -291,8 +293,10 @@ class Driver:
             self._tokens.append(pending.session)
 
     def _record(self, pending: Pending, reply: Reply, *, accepted: bool) -> None:
-        price = self._price(pending.ask.seat.expert, reply.usage)
+        expert = pending.ask.seat.expert
+        price = self._price(expert, reply.usage)
         self.ledger.settle(price or 0.0)
+        self.meters.on_reply(expert, reply, price)
         self._counts["attempts"] += 1
         if accepted:
             self._counts["asks"] += 1
@@ -318,11 +322,18 @@ class Driver:
         self._hand_over(ready)
 
     def _plan(self, now: float) -> float | None:
-        """Start what the planner wants started."""
+        """Start what the planner wants started; fail what no worker can ever host."""
         if self._stopping and not self.planner.cancelled:
             self.planner.apply(Cancelled(), now)
+        for expert, message in () if self._stopping else self.planner.stranded():
+            reply = failed("provider", message, cause="load_failed")
+            for item in self.planner.drain(expert):
+                if isinstance(item, Pending):
+                    self._on_result(item, reply, now)
         actions, wake_at = self.planner.plan(now)
         for action in actions:
+            if isinstance(action, Dispatch):
+                self.meters.on_dispatch(action.expert, len(action.asks))
             self._fleet.perform(action)
         return wake_at
 
@@ -338,7 +349,8 @@ class Driver:
 
     def _timeout(self, wake_at: float | None, now: float) -> float | None:
         """Seconds until something is due by itself."""
-        times = [self._reported + 1.0] if self._on_progress else []
+        shown = self._on_progress is not None or self.meters.sinks
+        times = [self._reported + 1.0] if shown else []
         if wake_at is not None:
             times.append(wake_at)
         if self._waits and not self._stopping:

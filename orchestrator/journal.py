@@ -64,7 +64,17 @@ class OutcomeRecord:
     """Why it failed, where its protocol raised."""
 
 
-JournalRecord = AskRecord | ReplyRecord | OutcomeRecord
+@dataclass(frozen=True, slots=True)
+class ProgressRecord:
+    """A driver's sign of life; the next one takes its place."""
+
+    driver: int
+    """The driver's id in the store."""
+    progress: str
+    """How far it is, JSON."""
+
+
+JournalRecord = AskRecord | ReplyRecord | OutcomeRecord | ProgressRecord
 OnDurable = Callable[[Sequence[Any]], None]
 
 

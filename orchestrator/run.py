@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,23 +16,25 @@ from agents.engines import price_of
 from agents.roster import Expert
 from orchestrator.driver import Driver, DriverSettings, Ended, Progress
 from orchestrator.fleet import Fleet
-from orchestrator.ledger import Ledger
-from orchestrator.live import Job, forked, repeated
+from orchestrator.heartbeat import Heartbeat, driver_name
+from orchestrator.jobs import OpenJobs
+from orchestrator.ledger import Budget, Ledger
+from orchestrator.live import Price
 from orchestrator.provenance import code_revision, package_versions
-from orchestrator.rebuild import Rebuilder, stored_kind
+from orchestrator.ray_metrics import RaySink
+from orchestrator.rebuild import stored_kind
+from orchestrator.sharding import ALL_SHARDS, shard_of
 from orchestrator.spec import Difference, Known, RunSpec, Wanted, reconcile, wanted_sessions
 from protocols.canonical import canonical_json, sha256_hex
 from protocols.errors import Mistake
-from protocols.messages import Place
 from protocols.registry import protocol_class
-from protocols.replies import Usage
-from protocols.tape import Tape
 
 if TYPE_CHECKING:
-    from orchestrator.store import NewSession, RunRow, SessionRow, Store
-    from orchestrator.store.rows import RunStatus
+    from orchestrator.store import NewSession, RunRow, SessionRow, Store, StoreJournal
 
-CHUNK = 1_000
+
+CONFLICTS = 3
+"""How often a run is looked for again where several commands create it at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +86,30 @@ def prepare_sessions(
         config: the resolved configuration, with the roster.
         answer_key: the gold answers, for scoring.
     """
-    from orchestrator.store import NewRun
-
     config_json = canonical_json(dict(config))
     key_json = None if answer_key is None else canonical_json(dict(answer_key))
+    from orchestrator.store import StoreConflict
+
+    for _ in range(CONFLICTS):
+        try:
+            return _find_or_create(store, name, wanted, (config_json, key_json))
+        except StoreConflict:  # several commands began at once: what the others did is there now
+            continue
+    return _find_or_create(store, name, wanted, (config_json, key_json))
+
+
+def _find_or_create(
+    store: Store, name: str, wanted: Sequence[Wanted], documents: tuple[str, str | None]
+) -> Prepared:
+    """Do what :func:`prepare_sessions` does; `documents`: the configuration and the answer key.
+
+    Raises:
+        StoreConflict: another process is just doing the same.
+        Mistake: the run would have to change while drivers work on it.
+    """
+    from orchestrator.store import NewRun, StoreConflict
+
+    config_json, key_json = documents
     row = next((run for run in store.runs() if run.name == name), None)
     if row is None:
         run_id = store.create_run(
@@ -101,14 +124,22 @@ def prepare_sessions(
         )
     else:
         run_id = row.id
+    rows = store.sessions(run_id)
+    difference = _difference(rows, wanted)
+    if row is not None:
+        if difference.changes and store.is_worked_on(run_id):
+            if difference != _difference(store.sessions(run_id), wanted):
+                raise StoreConflict(f"run {name!r} is just being prepared by another process")
+            raise Mistake(
+                f"run {name!r} is being worked on and the workflow changed "
+                f"({difference.describe()}); stop it first, or use --new"
+            )
         store.update_run(
             run_id,
             config_json=config_json,
             config_hash=sha256_hex(config_json),
             answer_key_json=key_json,
         )
-    rows = store.sessions(run_id)
-    difference = _difference(rows, wanted)
     _apply(store, run_id, difference, rows)
     return _prepared(run_id, name, rows, difference, resumed=row is not None)
 
@@ -156,8 +187,10 @@ async def execute(
     settings: DriverSettings | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_driver: Callable[[Driver], None] | None = None,
+    shards: Sequence[int] = ALL_SHARDS,
+    ledger: Ledger | None = None,
 ) -> Ended:
-    """Run what is left of a prepared run and record how it ended.
+    """Run what is left of a prepared run and is free, and record how it ended.
 
     Args:
         store: the store that `prepared` came from.
@@ -167,73 +200,73 @@ async def execute(
         settings: see :class:`~orchestrator.driver.DriverSettings`.
         on_progress: hears how far the run is, about ten times a second.
         on_driver: is handed the driver before it starts, to be able to stop it.
+        shards: which part of the run.
+        ledger: what is spent so far; read from the store by default.
+
+    Raises:
+        AllHeld: something is left, and other drivers hold all of it.
     """
     settings = settings or DriverSettings()
-    experts = {expert.label: expert for expert in spec.experts}
-    totals = store.totals(prepared.run_id)
-    ledger = Ledger(
-        settings.budget,
-        calls=sum(total["attempts"] for total in totals.values()),
-        paid=sum(total["paid_price"] for total in totals.values()),
-    )
+    ledger = ledger or open_ledger(store, prepared.run_id, settings.budget)
+    try:
+        with store.journal(prepared.run_id, shards=()) as journal:
+            jobs = OpenJobs(store, prepared.run_id, journal, shards)
+            if not jobs.begin():
+                return Ended("finished", _no_progress(prepared, ledger))
+            with _told(store, prepared, journal, ledger.paid) as heart:
 
-    def price(label: str, usage: Usage) -> float | None:
-        return price_of(experts[label], usage)
+                def hear(progress: Progress) -> None:
+                    heart.hear(progress)
+                    if on_progress:
+                        on_progress(progress)
 
-    with store.journal(prepared.run_id) as journal:
-        driver = Driver(
-            fleet,
-            journal,
-            spec.experts,
-            settings=settings,
-            price=price,
-            ledger=ledger,
-            on_progress=on_progress,
-        )
-        if on_driver:
-            on_driver(driver)
-        store.update_run(prepared.run_id, status="running")
-        jobs = open_jobs(store, prepared.run_id)
-        finished = False
-        try:
-            ended = await driver.run(jobs, total=prepared.sessions, done=prepared.done)
-            finished = ended.ending == "finished"
-        finally:
-            status: RunStatus = "finished" if finished else "stopped"
-            store.update_run(prepared.run_id, status=status, finished=finished)
+                driver = Driver(
+                    fleet,
+                    journal,
+                    spec.experts,
+                    settings=settings,
+                    price=_prices(spec.experts),
+                    ledger=ledger,
+                    on_progress=hear,
+                )
+                heart.driver = driver
+                driver.meters.sinks.append(RaySink(prepared.name, driver_name()))
+                if on_driver:
+                    on_driver(driver)
+                ended = await driver.run(iter(jobs), total=prepared.sessions, done=prepared.done)
+                heart.ending = ended.ending
+    finally:
+        store.settle(prepared.run_id)
     return ended
 
 
-def open_jobs(store: Store, run_id: int) -> Iterator[Job]:
-    """Yield the sessions of a run that are not over, with what is recorded of them."""
-    everything = store.sessions(run_id)
-    own = {row.id for row in everything}
-    rows = [row for row in everything if row.status == "pending"]
-    rebuilder = Rebuilder(store)
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
-        ids = [row.id for row in chunk]
-        attempts: dict[int, dict[Place, int]] = {}
-        for (session, turn, slot), count in store.attempts(ids).items():
-            attempts.setdefault(session, {})[Place(turn, slot)] = count
-        parents = _parent_tapes(store, chunk)
-        rebuilder.preload(chunk)
-        for row, loaded in zip(chunk, store.tapes(ids), strict=True):
-            branch = None
-            if not loaded.tape and row.parent is not None and row.fork_turn is not None:
-                inherits = repeated if row.parent in own else forked
-                branch = inherits(parents[row.parent], row.fork_turn)
-            yield Job(
-                session=row.id,
-                protocol=rebuilder.protocol(row),
-                question=rebuilder.question(row),
-                cast=rebuilder.cast(row),
-                seed=row.seed,
-                repeat=row.repeat,
-                tape=loaded.tape,
-                attempts=attempts.get(row.id, {}),
-                branch=branch,
-            )
+def _no_progress(prepared: Prepared, ledger: Ledger) -> Progress:
+    return Progress(prepared.sessions, prepared.done, 0, 0, 0, 0, ledger.paid, 0.0)
+
+
+def _prices(experts: Sequence[Expert]) -> Price:
+    known = {expert.label: expert for expert in experts}
+    return lambda label, usage: price_of(known[label], usage)
+
+
+def open_ledger(store: Store, run_id: int, budget: Budget) -> Ledger:
+    """Return the ledger of a run, with what it spent so far."""
+    totals = store.totals(run_id).values()
+    calls = sum(total["attempts"] for total in totals)
+    return Ledger(budget, calls=calls, paid=sum(total["paid_price"] for total in totals))
+
+
+@contextmanager
+def _told(
+    store: Store, prepared: Prepared, journal: StoreJournal, paid: float
+) -> Iterator[Heartbeat]:
+    """Note in the store that a driver works on a run, and in the end how it ended."""
+    driver_id = store.start_driver(prepared.run_id, driver_name())
+    heart = Heartbeat(journal, driver_id, done_before=prepared.done, paid_before=paid)
+    try:
+        yield heart
+    finally:
+        store.end_driver(driver_id, heart.ending, heart.as_json())
 
 
 def new_session(wanted: Wanted, ordinal: int) -> NewSession:
@@ -243,7 +276,7 @@ def new_session(wanted: Wanted, ordinal: int) -> NewSession:
     protocol = wanted.entry.protocol
     return NewSession(
         ordinal=ordinal,
-        shard=0,
+        shard=shard_of(wanted.question.key),
         key=wanted.key,
         entry=wanted.entry.name,
         kind=stored_kind(protocol),
@@ -303,11 +336,6 @@ def _versions(rows: Sequence[SessionRow]) -> dict[str, int]:
 
 def _known(row: SessionRow) -> Known:
     return Known(row.id, row.key, row.status, row.kind, row.version, row.parent, row.entry)
-
-
-def _parent_tapes(store: Store, rows: Sequence[SessionRow]) -> dict[int, Tape]:
-    parents = sorted({row.parent for row in rows if row.parent is not None})
-    return {loaded.session: loaded.tape for loaded in store.tapes(parents)}
 
 
 def _fresh_name(store: Store, name: str) -> str:

@@ -100,6 +100,11 @@ class Difference:
     renamed: tuple[tuple[int, str], ...] = ()
     """Of the kept ones: those whose entry has another name now, with that name."""
 
+    @property
+    def changes(self) -> bool:
+        """Whether anything is to be written."""
+        return bool(self.revived or self.added or self.superseded or self.stale or self.renamed)
+
     def describe(self) -> str:
         """Return the difference in one line."""
         words = [f"{len(self.kept)} kept", f"{len(self.added)} new"]

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -54,6 +54,8 @@ class JobResult:
     """The command's exit code, once it ended by itself."""
     message: str = ""
     """What Ray says about the status, in one line."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What was kept with it when it was submitted."""
 
 
 def moot_command(arguments: Sequence[str]) -> list[str]:
@@ -94,7 +96,9 @@ def submit_job(
     *,
     address: str | None = None,
     working_dir: Path | None = None,
+    metadata: Mapping[str, str] | None = None,
     wait: bool = True,
+    on_accepted: Callable[[str], None] | None = None,
     on_line: Callable[[str], None] = print,
 ) -> JobResult:
     """Run a command as a Ray job.
@@ -105,7 +109,9 @@ def submit_job(
             this machine unless told.
         working_dir: the folder of :func:`pack_workflow`; an empty one where it is None. Where moot
             is not installed but runs from a checkout, its packages are copied into it.
+        metadata: kept with the job, for everybody who sees it: no secrets.
         wait: follow the job until it ends; else return as soon as it is accepted.
+        on_accepted: called with the job's id, once it has one.
         on_line: called with each line that the job prints, while waiting.
 
     Raises:
@@ -119,8 +125,11 @@ def submit_job(
                 client.submit_job,
                 entrypoint=shlex.join(entrypoint),
                 runtime_env=_environment(working_dir or Path(empty)),
+                metadata=dict(metadata or {}),
             ),
         )
+    if on_accepted:
+        on_accepted(job_id)
     if not wait:
         return _result(client, job_id)
     asyncio.run(_follow(client, job_id, on_line))
@@ -241,7 +250,8 @@ def _result(client: Any, job_id: str) -> JobResult:
     details = _asked(f"read job {job_id}", partial(client.get_job_info, job_id))
     status = str(getattr(details.status, "value", details.status))
     message = " ".join((details.message or "").split())
-    return JobResult(job_id, status, details.driver_exit_code, message)
+    metadata = dict(details.metadata or {})
+    return JobResult(job_id, status, details.driver_exit_code, message, metadata)
 
 
 async def _follow(client: Any, job_id: str, on_line: Callable[[str], None]) -> None:

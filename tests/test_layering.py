@@ -32,7 +32,13 @@ OUTSIDE = {
 STORE = ("orchestrator/store/",)
 CONFINED = {
     "litellm": ("agents/litellm_engine.py",),
-    "ray": ("agents/ray_worker.py", "orchestrator/ray_fleet.py", "orchestrator/submit.py"),
+    "ray": (
+        "agents/ray_worker.py",
+        "orchestrator/ray_cluster.py",
+        "orchestrator/ray_fleet.py",
+        "orchestrator/ray_metrics.py",
+        "orchestrator/submit.py",
+    ),
     "sqlmodel": STORE,
     "sqlalchemy": STORE,
     "alembic": STORE,

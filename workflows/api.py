@@ -9,26 +9,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.driver import Driver, DriverSettings, Ending, Progress
+from orchestrator.driver import Ending, Progress
 from orchestrator.fleet import Fleet
-from orchestrator.ledger import Budget
 from orchestrator.spec import Difference, RunSpec
 from protocols.contract import Protocol
 from protocols.errors import Mistake
 from workflows.configuration import Workflow, load_workflow
+from workflows.drivers import Stoppable, drive
+from workflows.fleets import FleetName, FleetSpec, Where
+from workflows.places import store_notes
 from workflows.table import Row
 
 if TYPE_CHECKING:
+    from orchestrator.events import EventLog
     from orchestrator.replay import ReplayReport
     from orchestrator.run import Prepared
     from orchestrator.store import RunRow, Store
-
-FleetName = Literal["local", "ray"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +88,23 @@ class Hooks:
     on_prepared: Callable[[Prepared], None] | None = None
     """Before anything is spent: what is kept and what is new."""
     on_progress: Callable[[Progress], None] | None = None
-    on_driver: Callable[[Driver], None] | None = None
-    """Is handed the driver, to be able to stop it."""
+    on_driver: Callable[[Stoppable], None] | None = None
+    """Is handed what drives the run, to be able to stop it."""
     on_note: Callable[[str], None] | None = None
+    """What people should know; mostly before the run begins."""
+    events: EventLog | None = None
+    """Is written what happens; closed by whoever opened it."""
 
 
 async def run_async(
     workflow: Workflow | str | Path,
     *,
     overrides: Sequence[str] = (),
-    fleet: FleetName | Fleet | None = None,
+    fleet: FleetName | FleetSpec | Fleet | None = None,
     address: str | None = None,
     new: bool = False,
     retry_failed: bool = False,
+    drivers: int | None = None,
     hooks: Hooks | None = None,
 ) -> RunResult:
     """Run a workflow to its end, or go on with it; see :func:`run`."""
@@ -114,7 +120,13 @@ async def run_async(
         raise Mistake("overrides belong to a workflow file; change the Workflow itself")
     inputs = load_inputs(loaded)
     spec = run_spec(loaded, inputs)
-    notes = (*inputs.questions.notes, *workflow_warnings(loaded, inputs))
+    where = Where.chosen(loaded.fleet, fleet, address, drivers)
+    where.check()
+    notes = (
+        *inputs.questions.notes,
+        *workflow_warnings(loaded, inputs),
+        *store_notes(loaded.store, where),
+    )
     for note in notes:
         if hooks.on_note:
             hooks.on_note(note)
@@ -131,7 +143,8 @@ async def run_async(
             store,
             prepared,
             spec,
-            make_fleet(fleet or loaded.fleet, address),
+            where,
+            url=loaded.store,
             budget=loaded.budget.calls if loaded.budget else None,
             hooks=hooks,
             notes=notes,
@@ -142,10 +155,11 @@ def run(
     workflow: Workflow | str | Path,
     *,
     overrides: Sequence[str] = (),
-    fleet: FleetName | Fleet | None = None,
+    fleet: FleetName | FleetSpec | Fleet | None = None,
     address: str | None = None,
     new: bool = False,
     retry_failed: bool = False,
+    drivers: int | None = None,
     hooks: Hooks | None = None,
 ) -> RunResult:
     """Run a workflow to its end; the same call resumes one that was stopped.
@@ -157,6 +171,7 @@ def run(
         address: of the Ray cluster.
         new: start another run instead of going on with the one of that name.
         retry_failed: repeat the sessions that hold provider failures or timeouts.
+        drivers: processes that share the run out among them; one by default.
         hooks: what to hear on the way.
 
     Raises:
@@ -170,6 +185,7 @@ def run(
             address=address,
             new=new,
             retry_failed=retry_failed,
+            drivers=drivers,
             hooks=hooks,
         )
     )
@@ -304,43 +320,45 @@ def find_run(store: Store, name: str) -> RunRow:
     return found
 
 
-def make_fleet(fleet: FleetName | Fleet, address: str | None = None) -> Fleet:
-    """Return the fleet of that name, or the fleet itself."""
-    if isinstance(fleet, Fleet):
-        return fleet
-    if fleet == "ray":
-        from orchestrator.ray_fleet import RayFleet
-
-        return RayFleet(address=address)
-    from orchestrator.local_fleet import LocalFleet
-
-    return LocalFleet()
-
-
 async def finish(
     store: Store,
     prepared: Prepared,
     spec: RunSpec,
-    fleet: Fleet,
+    where: Where,
     *,
+    url: str,
     budget: int | None,
     hooks: Hooks,
     notes: tuple[str, ...],
 ) -> RunResult:
-    """Drive a prepared run to its end and return its table."""
-    from orchestrator.run import execute
+    """Drive a prepared run to its end and return its table.
+
+    Args:
+        store: where the run is.
+        prepared: the run.
+        spec: the same run.
+        where: its experts and its drivers.
+        url: the store's address, as another process needs it.
+        budget: attempts that the run may make.
+        hooks: what to hear on the way.
+        notes: go into the result.
+    """
     from workflows.results import answer_key, run_rows
     from workflows.simulated import simulated_in
 
-    ended = await execute(
-        store,
-        prepared,
-        spec,
-        fleet,
-        settings=DriverSettings(budget=Budget(calls=budget)),
-        on_progress=hooks.on_progress,
-        on_driver=hooks.on_driver,
-    )
+    with _told(hooks.events, store, prepared) as told:
+        ended = await drive(store, url, prepared, spec, where, budget=budget, hooks=hooks)
+        left = store.session_counts(prepared.run_id).get("pending", 0)  # others may work on it too
+        progress = replace(ended.progress, sessions_done=prepared.sessions - left)
+        told.update(
+            ending=ended.ending,
+            sessions=progress.sessions,
+            sessions_done=progress.sessions_done,
+            asks=progress.asks_done,
+            failed=progress.replies_failed,
+            paid=round(progress.paid, 6),
+            seconds=round(progress.elapsed_s, 3),
+        )
     row = next(run for run in store.runs() if run.id == prepared.run_id)
     return RunResult(
         run_id=prepared.run_id,
@@ -349,9 +367,34 @@ async def finish(
         ending=ended.ending,
         resumed=prepared.resumed,
         difference=prepared.difference,
-        progress=ended.progress,
+        progress=progress,
         rows=tuple(run_rows(store, row)),
         notes=notes,
         clusters=answer_key(row).clusters,
         simulated=simulated_in(row),
     )
+
+
+@contextmanager
+def _told(events: EventLog | None, store: Store, prepared: Prepared) -> Iterator[dict[str, Any]]:
+    """Write the first and the last event of a run; what is yielded goes into the last."""
+    told: dict[str, Any] = {"ending": "failed"}
+    if events is not None:
+        events.emit(
+            "prepared",
+            run=prepared.name,
+            id=prepared.run_id,
+            store=store.shown,
+            sessions=prepared.sessions,
+            sessions_done=prepared.done,
+            kept=len(prepared.difference.kept),
+            added=len(prepared.difference.added),
+        )
+    try:
+        yield told
+    except BaseException as error:
+        told["error"] = type(error).__name__
+        raise
+    finally:
+        if events is not None:
+            events.emit("ended", **told)

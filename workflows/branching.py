@@ -10,7 +10,8 @@ from agents.roster import Roster
 from orchestrator.fleet import Fleet
 from orchestrator.spec import RunSpec
 from protocols.errors import Mistake
-from workflows.api import FleetName, Hooks, RunResult, find_run, finish, make_fleet
+from workflows.api import Hooks, RunResult, find_run, finish
+from workflows.fleets import FleetName, FleetSpec, Where
 
 
 async def fork_async(
@@ -21,7 +22,7 @@ async def fork_async(
     parameters: Mapping[str, Any] | None = None,
     turn: int | None = None,
     name: str | None = None,
-    fleet: FleetName | Fleet = "local",
+    fleet: FleetName | FleetSpec | Fleet = "local",
     address: str | None = None,
     hooks: Hooks | None = None,
 ) -> RunResult:
@@ -61,7 +62,8 @@ async def fork_async(
             opened,
             prepared,
             RunSpec(prepared.name, (), (), tuple(roster.values())),
-            make_fleet(fleet, address),
+            Where.chosen(FleetSpec(), fleet, address),
+            url=store,
             budget=None,
             hooks=hooks,
             notes=(),
@@ -76,7 +78,7 @@ def fork(
     parameters: Mapping[str, Any] | None = None,
     turn: int | None = None,
     name: str | None = None,
-    fleet: FleetName | Fleet = "local",
+    fleet: FleetName | FleetSpec | Fleet = "local",
     address: str | None = None,
     hooks: Hooks | None = None,
 ) -> RunResult:

@@ -11,19 +11,21 @@ import re
 from collections.abc import Container, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from agents.roster import Expert, Roster
 from agents.settings import checked, read_yaml, suggestion
 from protocols.contract import Protocol
 from protocols.errors import Mistake
 from workflows.assets import AssetSetting, checked_assets
+from workflows.fleets import FleetSpec
 from workflows.meetings import CrossplaySpec
 from workflows.overrides import apply_override
 from workflows.paths import with_absolute_paths
 from workflows.prompt_files import with_prompts
+from workflows.sections import ProfileSpec, QuestionsSpec, Section
 
 BASELINES = ("best_single", "oracle", "random")
 """Rows that every table has; no protocol may take their names."""
@@ -31,76 +33,6 @@ POOL = "pool"
 """In a cast: the experts of the workflow's pool."""
 
 _PASSWORD = re.compile(r"(://[^/@:]*):[^/@]*@")
-
-
-class Section(BaseModel):
-    """What all parts of a workflow share: frozen, no unknown key, numbers may name things."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
-
-
-class FieldMap(Section):
-    """Where a user's own rows hold what moot needs; by default in fields of the same name."""
-
-    id: str | None = None
-    """Unique in the file."""
-    text: str | None = None
-    """What is asked; by default the field ``text`` or ``question``."""
-    options: str | tuple[str, ...] | None = None
-    """One field that holds a list, or one field for each option."""
-    gold: str | None = None
-    """The right answer: an option's label or text, its place from 0, a number, or text."""
-    passage: str | None = None
-    subject: str | None = None
-    category: str | None = None
-    cluster: str | None = None
-    """What repeats together."""
-    kind: str | None = None
-    """choice, number or text; by default what options and gold answers look like."""
-
-
-class PairSpec(Section):
-    """How questions become two options before any session sees them."""
-
-    seed: int = 0
-    """Which wrong answer, and which order."""
-    numbers: Literal["recorded", "rules"] = "recorded"
-    """Wrong numbers: recorded wrong answers where there are some, or always made by rule."""
-
-
-class QuestionsSpec(Section):
-    """The questions of a workflow."""
-
-    path: str
-    """A file, or ``moot:NAME``."""
-    format: Literal[
-        "auto", "recorded", "votes", "debates", "passages", "jsonl", "csv", "parquet"
-    ] = "auto"
-    """``auto`` looks at the content; the last three are a user's own rows."""
-    fields: FieldMap | None = None
-    """Where a user's own rows hold what moot needs."""
-    pair: PairSpec | None = None
-    """Turn many options or a number into two options; ``true`` takes the defaults."""
-    limit: int | None = Field(None, ge=1)
-    """How many questions, drawn by the hash of seed and id; a larger limit keeps the former."""
-    seed: int = 0
-    """Of the draw."""
-    ids: tuple[str, ...] | None = None
-    """Only these questions."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expand(cls, data: object) -> object:
-        if isinstance(data, dict) and isinstance(data.get("pair"), bool):
-            return {**data, "pair": {} if data["pair"] else None}
-        return data
-
-
-class ProfileSpec(Section):
-    """Where skills are measured: recorded answers to other questions."""
-
-    path: str
-    """A file of recorded answers, or ``moot:NAME``."""
 
 
 class Budget(Section):
@@ -135,9 +67,9 @@ class ProtocolSpec(Section):
     """Which protocol."""
     name: str = ""
     """What tables call it; by default its kind."""
-    cast: dict[str, RoleCast] = {}
+    cast: dict[str, RoleCast] = Field({})
     """Takes precedence over the workflow's cast."""
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field({})
     """The protocol's parameters, with their defaults."""
 
     def build(self) -> Protocol:
@@ -161,17 +93,17 @@ class Workflow(Section):
     profile: ProfileSpec | None = None
     pool: tuple[str, ...] | None = None
     """Labels or names of recorded models; by default the models found in both files."""
-    experts: dict[str, Expert] = {}
+    experts: dict[str, Expert] = Field({})
     """The roster, by label."""
     protocols: tuple[ProtocolSpec, ...] = Field(min_length=1)
     """What is compared; the meetings of a cross-play stand last."""
     crossplay: CrossplaySpec | None = None
     """Debaters that all meet, to be rated."""
-    teams: dict[str, ProtocolSpec] = {}
+    teams: dict[str, ProtocolSpec] = Field({})
     """Protocols that may fill a seat in the place of an expert, by label."""
-    cast: dict[str, RoleCast] = {}
+    cast: dict[str, RoleCast] = Field({})
     """Who sits in which role, for all protocols."""
-    assets: dict[str, AssetSetting] = {}
+    assets: dict[str, AssetSetting] = Field({})
     """What sessions read beside their question, by name: files, or the content itself."""
     store: str = "moot.db"
     """A file of SQLite, or a database URL."""
@@ -180,8 +112,8 @@ class Workflow(Section):
     repeats: int = Field(1, ge=1)
     """How often each protocol is run on each question."""
     budget: Budget | None = None
-    fleet: Literal["local", "ray"] = "local"
-    """Where engines live: in this process, or in a Ray cluster."""
+    fleet: FleetSpec = FleetSpec()
+    """Where engines live: in this process, or on a Ray cluster; a name, or a mapping."""
 
     _stem: str = PrivateAttr("workflow")
 
@@ -238,6 +170,7 @@ class Workflow(Section):
             "profile": ProfileSpec,
             "budget": Budget,
             "crossplay": CrossplaySpec,
+            "fleet": FleetSpec,
         }
         for key, kind in sections.items():
             if data.get(key) is not None:

@@ -18,10 +18,11 @@ from protocols.parsing import canonical_answer
 from protocols.question import Question
 from workflows.answer_key import AnswerKey, make_key
 from workflows.assets import load_assets
-from workflows.configuration import QuestionsSpec, Workflow
+from workflows.configuration import Workflow
 from workflows.fields import Item, own_items
 from workflows.loaders import LOADERS, recognise
 from workflows.pairing import pair_questions
+from workflows.sections import QuestionsSpec
 from workflows.sources import RowFormat, Source, locate, open_source, read_rows
 
 _ROW_FORMATS: dict[str, RowFormat] = {"jsonl": "jsonl", "csv": "csv", "parquet": "parquet"}

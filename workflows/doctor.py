@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from protocols.errors import Mistake
+
+if TYPE_CHECKING:
+    from orchestrator.ray_cluster import Surveyed
+    from workflows.configuration import Workflow
 
 NEEDED = ("alembic", "litellm", "networkx", "pydantic", "ray", "sqlalchemy", "sqlmodel", "tenacity")
 EXTRAS = ("matplotlib", "pyarrow", "torch", "transformers", "vllm")
@@ -45,6 +49,56 @@ def examine(store: str = "moot.db") -> list[Check]:
         *_surroundings(),
         *_keys(),
     ]
+
+
+def examine_cluster(
+    address: str, workflow: Workflow | None = None, patience_s: float = 25.0
+) -> list[Check]:
+    """Return what the nodes of a Ray cluster say, one check a node; no key is read out.
+
+    Args:
+        address: HOST:PORT.
+        workflow: whose experts' keys are looked for; what they lack is bad. By default the
+            variables of common providers, which nobody needs all of.
+        patience_s: how long the cluster and its nodes may take to answer.
+
+    Raises:
+        Mistake: no cluster answers, or it runs another Ray or Python.
+    """
+    from orchestrator.ray_cluster import survey
+    from workflows.keys import PROVIDER_KEYS, variables_of
+
+    variables = PROVIDER_KEYS
+    if workflow is not None:
+        from workflows.casting import Casting
+        from workflows.data_files import load_inputs
+
+        variables = variables_of(Casting(workflow, load_inputs(workflow)).roster().values())
+    nodes = survey(address, variables, patience_s)
+    return [_node(one, needed=workflow is not None) for one in nodes]
+
+
+def _node(one: Surveyed, *, needed: bool) -> Check:
+    """Return the check of one node; `needed`: whether a variable that is not set is bad."""
+    from agents.machine import build
+
+    name, report = f"node {one.name}", one.report
+    if isinstance(report, str):
+        return Check(name, "bad", report)
+    cards = ", ".join(f"{gpu.name} {gpu.memory_gb:.0f} GB" for gpu in report.gpus)
+    count = one.node.gpus
+    offer = f"{count} GPU{'s' * (count != 1)} {one.node.accelerator}".rstrip()
+    words = [
+        f"moot {report.moot}, Python {report.python}, Ray {report.ray}",
+        f"{offer} ({cards})" if cards else offer,
+    ]
+    other = report.moot != build()
+    if other:
+        words.append(f"another moot than here ({build()}); install the same")
+    if report.unset:
+        words.append(f"not set: {', '.join(report.unset)}")
+    bad = other or (needed and bool(report.unset))
+    return Check(name, "bad" if bad else "good", "; ".join(words))
 
 
 def _python() -> Iterator[Check]:

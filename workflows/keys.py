@@ -9,20 +9,36 @@ from agents.engines import does_network_io, make_engine
 from agents.roster import Expert
 from protocols.errors import Mistake
 
-PROVIDER_KEYS = (
-    "ANTHROPIC_API_KEY",
-    "AZURE_API_KEY",
-    "COHERE_API_KEY",
-    "DEEPSEEK_API_KEY",
-    "GEMINI_API_KEY",
-    "GROQ_API_KEY",
-    "HF_TOKEN",
-    "MISTRAL_API_KEY",
-    "OPENAI_API_KEY",
-    "OPENROUTER_API_KEY",
-    "TOGETHERAI_API_KEY",
-)
+KEY_OF = {
+    "anthropic": "ANTHROPIC_API_KEY",
+    "azure": "AZURE_API_KEY",
+    "cohere": "COHERE_API_KEY",
+    "deepseek": "DEEPSEEK_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+    "groq": "GROQ_API_KEY",
+    "huggingface": "HF_TOKEN",
+    "mistral": "MISTRAL_API_KEY",
+    "openai": "OPENAI_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+    "together_ai": "TOGETHERAI_API_KEY",
+}
+"""The variable that common providers' keys are usually in."""
+PROVIDER_KEYS = tuple(sorted(KEY_OF.values()))
 """The variables of common providers, for a look at what is set."""
+
+
+def variables_of(experts: Iterable[Expert]) -> tuple[str, ...]:
+    """Return the variables that hold the experts' keys, as far as their names are known.
+
+    A server at a `base_url` wants a key only where the expert names its variable.
+    """
+    found = set()
+    for expert in experts:
+        usual = None if expert.base_url else KEY_OF.get(expert.provider)
+        name = expert.key_env or usual
+        if name is not None and does_network_io(expert):
+            found.add(name)
+    return tuple(sorted(found))
 
 
 def keys_set() -> dict[str, bool]:

@@ -41,13 +41,15 @@ class Rehearsal(NamedTuple):
     outcome: Outcome
 
 
-def rehearse(protocol: Protocol, question: Question, cast: Cast) -> Rehearsal:
+def rehearse(
+    protocol: Protocol, question: Question, cast: Cast, *, seed: int = 0, repeat: int = 0
+) -> Rehearsal:
     """Play a session with made-up replies.
 
     Raises:
         Mistake: question, cast and parameters do not fit together.
     """
-    rng = session_rng(question, seed=0, repeat=0)
+    rng = session_rng(question, seed=seed, repeat=repeat)
     live = Live(start_session(protocol, question, cast, rng))
     turns: list[Turn] = []
     current = advance(live, None)

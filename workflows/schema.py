@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from protocols.registry import PROTOCOLS
-from workflows.configuration import PairSpec, RoleCast, Workflow
+from workflows.configuration import RoleCast, Workflow
+from workflows.sections import PairSpec
 
 _TEXT = {"type": "string"}
 _PROMPTS: dict[str, Any] = {
@@ -56,6 +57,11 @@ def json_schema() -> dict[str, Any]:
         "anyOf": [_protocol_schema(kind, short_role, definitions) for kind in PROTOCOLS]
     }
     schema["properties"]["teams"]["additionalProperties"] = {"$ref": "#/properties/protocols/items"}
+    schema["properties"]["fleet"] = {
+        "anyOf": [definitions["FleetSpec"]["properties"]["kind"], {"$ref": "#/$defs/FleetSpec"}],
+        "default": "local",
+        "description": "Where engines live: a name, or a mapping.",
+    }
     _either_protocols_or_crossplay(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from orchestrator.store.errors import StoreFailed, StoreMistake
-from orchestrator.store.rows import LoadedTape, NewRun, NewSession, RunRow, SessionRow, Totals
+from orchestrator.store.errors import AllHeld, StoreConflict, StoreFailed, StoreMistake
+from orchestrator.store.rows import (
+    DriverRow,
+    LoadedTape,
+    NewRun,
+    NewSession,
+    RunRow,
+    SessionRow,
+    Totals,
+)
 from orchestrator.store.store import Store
 from orchestrator.store.writer import StoreJournal
 
 __all__ = [
+    "AllHeld",
+    "DriverRow",
     "LoadedTape",
     "NewRun",
     "NewSession",
     "RunRow",
     "SessionRow",
     "Store",
+    "StoreConflict",
     "StoreFailed",
     "StoreJournal",
     "StoreMistake",

@@ -4,6 +4,8 @@
 
     Mistake
     └── StoreMistake        the store cannot be used as asked: the message says what to do
+        ├── AllHeld         nothing of a run is left that others do not work on
+        ├── StoreConflict   another process did meanwhile what was to be done
         └── StoreFailed     the store failed while it was in use: disk full, connection lost
 """
 
@@ -19,6 +21,14 @@ from protocols.errors import Mistake
 
 class StoreMistake(Mistake):
     """The store cannot be opened, read or locked as asked."""
+
+
+class StoreConflict(StoreMistake):
+    """Another process did meanwhile what was to be done; looking again shows it."""
+
+
+class AllHeld(StoreMistake):
+    """Other drivers hold every shard of a run in which anything is left."""
 
 
 class StoreFailed(StoreMistake):

@@ -13,8 +13,10 @@ from sqlalchemy.exc import DBAPIError
 
 from orchestrator.store.errors import StoreMistake, one_line
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision that this code knows."""
+READABLE = ("0001", HEAD)
+"""Revisions that can be read as they are: to 0001 only a table was added, read where it is."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 0x6D6F6F74
 """Advisory lock under which one process at a time brings a PostgreSQL database up to date."""
@@ -54,7 +56,7 @@ def check(engine: Engine, shown: str) -> None:
         raise StoreMistake(f"the store {shown} cannot be read: {one_line(error)}") from None
     if revision is None:
         raise StoreMistake(f"{shown} holds no moot store; name another, or start a run in it")
-    if revision != HEAD:
+    if revision not in READABLE:
         raise StoreMistake(
             f"the store {shown} was written by an older moot; start a run in it to update it"
         )

@@ -97,6 +97,23 @@ class SessionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class DriverRow:
+    """A process that works, or worked, on a run. Times: UTC, ISO 8601, by its own clock."""
+
+    id: int
+    run_id: int
+    name: str
+    """``host:process``."""
+    started_at: str
+    seen_at: str
+    """Its last sign of life."""
+    ended_at: str | None
+    ending: str | None
+    """How it ended; None while it runs, and where it was killed."""
+    progress_json: str
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedTape:
     """What is recorded of a session."""
 

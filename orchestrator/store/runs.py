@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from orchestrator.store.bulk import in_chunks, insert_rows, new_ids, update_sessions
-from orchestrator.store.errors import StoreMistake
+from orchestrator.store.errors import StoreConflict, StoreMistake
 from orchestrator.store.parts import NewPart, intern_parts, part_digest
 from orchestrator.store.rows import NewRun, NewSession, RunRow, SessionRow
 from orchestrator.store.tables import PART, RUN, SESSION
+from orchestrator.store.times import utc_now
 
 SESSION_COLUMNS = (
     *("id", "run", "ordinal", "shard", "key", "entry", "kind", "version"),
@@ -29,7 +30,19 @@ def insert_run(connection: Connection, run: NewRun) -> int:
         answer_key = intern_documents(connection, [run.answer_key_json])[run.answer_key_json]
     taken = select(RUN.c.id).where(RUN.c.name == run.name)
     if connection.execute(taken).first() is not None:
-        raise StoreMistake(f"there is a run {run.name!r} already; choose another name")
+        raise _taken(run.name)
+    try:
+        run_id = _insert_run(connection, run, answer_key)
+    except IntegrityError:  # PostgreSQL: another process has just created it
+        raise _taken(run.name) from None
+    return run_id
+
+
+def _taken(name: str) -> StoreConflict:
+    return StoreConflict(f"there is a run {name!r} already; choose another name")
+
+
+def _insert_run(connection: Connection, run: NewRun, answer_key: int | None) -> int:
     run_id = connection.execute(
         insert(RUN)
         .values(
@@ -41,7 +54,7 @@ def insert_run(connection: Connection, run: NewRun) -> int:
             packages=json.dumps(dict(run.packages), sort_keys=True),
             answer_key_part=answer_key,
             parent=run.parent,
-            created_at=_now(),
+            created_at=utc_now(),
         )
         .returning(RUN.c.id)
     ).scalar_one()
@@ -53,17 +66,22 @@ def change_run(
     run_id: int,
     changes: dict[str, str],
     *,
-    answer_key_json: str | None,
-    finished: bool,
+    answer_key_json: str | None = None,
+    finished: bool = False,
 ) -> None:
     """Set columns of a run; `finished` notes the time."""
     values: dict[str, Any] = dict(changes)
     if answer_key_json is not None:
         values["answer_key_part"] = intern_documents(connection, [answer_key_json])[answer_key_json]
     if finished:
-        values["finished_at"] = _now()
+        values["finished_at"] = utc_now()
     if values:
         connection.execute(update(RUN).where(RUN.c.id == run_id).values(**values))
+
+
+def lock_run(connection: Connection, run_id: int) -> None:
+    """Let nobody else change a run until the end of the transaction."""
+    connection.execute(select(RUN.c.id).where(RUN.c.id == run_id).with_for_update())
 
 
 def read_runs(connection: Connection) -> list[RunRow]:
@@ -120,7 +138,7 @@ def insert_sessions(
         for session_id, one in zip(ids, sessions, strict=True)
     ]
     if insert_rows(connection, "session", SESSION_COLUMNS, rows) != len(rows):
-        raise StoreMistake(
+        raise StoreConflict(
             f"run {run_id} would hold the same session twice; is another process changing it? "
             "Repeat the command"
         )
@@ -128,10 +146,15 @@ def insert_sessions(
 
 
 def read_sessions(
-    connection: Connection, run_id: int, statuses: Collection[str] | None
+    connection: Connection,
+    run_id: int,
+    statuses: Collection[str] | None,
+    shards: Collection[int] | None = None,
 ) -> list[SessionRow]:
     """Return the sessions of a run by ordinal."""
     query = _sessions().where(SESSION.c.run == run_id)
+    if shards is not None:
+        query = query.where(SESSION.c.shard.in_(sorted(shards)))
     if statuses is not None:
         query = query.where(SESSION.c.status.in_(sorted(statuses)))
     query = query.order_by(SESSION.c.ordinal, SESSION.c.id)
@@ -142,6 +165,29 @@ def read_session(connection: Connection, session_id: int) -> SessionRow | None:
     """Return one session."""
     row = connection.execute(_sessions().where(SESSION.c.id == session_id)).first()
     return None if row is None else SessionRow(*row)
+
+
+def count_sessions(connection: Connection, run_id: int) -> dict[str, int]:
+    """Return how many sessions a run has in each state."""
+    query = select(SESSION.c.status, func.count()).where(SESSION.c.run == run_id)
+    return {status: int(n) for status, n in connection.execute(query.group_by(SESSION.c.status))}
+
+
+def count_pending(connection: Connection, run_id: int) -> dict[int, int]:
+    """Return how many sessions of a run are not over, by shard; shards without any are absent."""
+    query = select(SESSION.c.shard, func.count()).where(
+        SESSION.c.run == run_id, SESSION.c.status == "pending"
+    )
+    return {shard: int(n) for shard, n in connection.execute(query.group_by(SESSION.c.shard))}
+
+
+def read_run_ids(connection: Connection, session_ids: Collection[int]) -> dict[int, int]:
+    """Return the runs that sessions belong to."""
+    found: dict[int, int] = {}
+    for chunk in in_chunks(sorted(set(session_ids))):
+        query = select(SESSION.c.id, SESSION.c.run).where(SESSION.c.id.in_(chunk))
+        found.update((row.id, row.run) for row in connection.execute(query).all())
+    return found
 
 
 def mark_sessions(connection: Connection, ids: Collection[int], status: str) -> None:
@@ -195,7 +241,3 @@ def _run_row(row: Row[Any]) -> RunRow:
 
 def _sessions() -> Select[Any]:
     return select(*[SESSION.c[name] for name in SESSION_COLUMNS])
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

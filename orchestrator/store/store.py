@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine
 
-from orchestrator.store import connect, migrate, reading, runs, views
+from orchestrator.sharding import ALL_SHARDS
+from orchestrator.store import connect, drivers, migrate, reading, runs, views
 from orchestrator.store.address import Address, parse_address
 from orchestrator.store.connect import Durability
 from orchestrator.store.errors import StoreMistake, told
-from orchestrator.store.locks import lock_file, lock_postgres, locked
+from orchestrator.store.locks import PATIENCE_S, FileLocks, PostgresLocks, ShardLocks, all_held
 from orchestrator.store.rows import (
+    DriverRow,
     LoadedTape,
     NewRun,
     NewSession,
@@ -138,10 +140,31 @@ class Store:
         with self._writing() as connection:
             return runs.insert_sessions(connection, run_id, sessions)
 
-    def sessions(self, run_id: int, *, statuses: Collection[str] | None = None) -> list[SessionRow]:
-        """Return the sessions of a run by ordinal; only those in `statuses` where given."""
+    def sessions(
+        self,
+        run_id: int,
+        *,
+        statuses: Collection[str] | None = None,
+        shards: Collection[int] | None = None,
+    ) -> list[SessionRow]:
+        """Return the sessions of a run by ordinal; only those in `statuses` and `shards`."""
         with self._reading() as connection:
-            return runs.read_sessions(connection, run_id, statuses)
+            return runs.read_sessions(connection, run_id, statuses, shards)
+
+    def session_counts(self, run_id: int) -> dict[str, int]:
+        """Return how many sessions a run has in each state."""
+        with self._reading() as connection:
+            return runs.count_sessions(connection, run_id)
+
+    def pending_by_shard(self, run_id: int) -> dict[int, int]:
+        """Return how many sessions are not over, by shard; shards without any are absent."""
+        with self._reading() as connection:
+            return runs.count_pending(connection, run_id)
+
+    def run_ids(self, session_ids: Collection[int]) -> dict[int, int]:
+        """Return the runs that sessions belong to."""
+        with self._reading() as connection:
+            return runs.read_run_ids(connection, session_ids)
 
     def session(self, session_id: int) -> SessionRow | None:
         """Return one session."""
@@ -212,24 +235,73 @@ class Store:
         with self._reading() as connection:
             return views.sum_totals(connection, run_id, statuses)
 
-    def journal(self, run_id: int, *, shard: int = 0) -> StoreJournal:
-        """Return the journal of a shard of a run, holding the shard's lock until it is closed.
+    def failures(self, run_id: int) -> int:
+        """Return how many accepted replies hold a failure, at sessions that the run asks for."""
+        with self._reading() as connection:
+            return views.count_failures(connection, run_id)
+
+    def journal(self, run_id: int, *, shards: Iterable[int] = ALL_SHARDS) -> StoreJournal:
+        """Return a journal of a run that holds the locks of shards until it is closed.
+
+        Args:
+            run_id: the run.
+            shards: which ones, all by default; more can be had with `claim`.
 
         Raises:
-            StoreMistake: another process, or another journal, works on the shard.
+            AllHeld: another process, or another journal, works on one of them.
         """
+        wanted = set(shards)
         with ExitStack() as stack, told(self.shown, "locked"):
             connection = stack.enter_context(self._writer().connect())
             connection.detach()  # closing it must end the connection, and so its lock
-            if self._address.path is None:
-                taken = lock_postgres(connection, run_id, shard)
-            else:
-                lock = lock_file(self._address.path, run_id, shard)
-                taken = lock.acquire()
-                stack.callback(lock.release)
-            if not taken:
-                raise locked(self.shown, run_id, shard)
-            return StoreJournal(connection, self.shown, stack.pop_all().close)
+            locks = self._locks(connection, run_id)
+            stack.callback(locks.release)
+            locks.join()
+            if locks.claim(wanted, patience_s=self._patience_s) != wanted:
+                raise all_held(self.shown, run_id)
+            return StoreJournal(connection, self.shown, locks, stack.pop_all().close)
+
+    def is_worked_on(self, run_id: int) -> bool:
+        """Whether any driver works on a run just now."""
+        with told(self.shown, "locked"), self._writer().connect() as connection:
+            return self._locks(connection, run_id).is_worked_on()
+
+    def start_driver(self, run_id: int, name: str) -> int:
+        """Note that a driver begins to work on a run, which is ``running`` now; return its id."""
+        with self._writing() as connection:
+            runs.change_run(connection, run_id, {"status": "running"})
+            return drivers.insert_driver(connection, run_id, name)
+
+    def end_driver(self, driver_id: int, ending: str, progress_json: str) -> None:
+        """Note that a driver ended."""
+        with self._writing() as connection:
+            drivers.note_ending(connection, driver_id, ending, progress_json)
+
+    def settle(self, run_id: int) -> None:
+        """Set the status of a run that nobody works on any more; else leave it as it is.
+
+        Every driver calls it when its journal is closed: whose lock is held counts as working.
+        """
+        with self._writing() as connection:
+            runs.lock_run(connection, run_id)  # so that of two that end at once one is the last
+            if not self._locks(connection, run_id).is_worked_on():
+                left = sum(runs.count_pending(connection, run_id).values())
+                status = "stopped" if left else "finished"
+                runs.change_run(connection, run_id, {"status": status}, finished=not left)
+
+    def drivers(self, run_id: int) -> list[DriverRow]:
+        """Return the drivers that work or worked on a run, oldest first."""
+        with self._reading() as connection:
+            return drivers.read_drivers(connection, run_id)
+
+    def _locks(self, connection: Connection, run_id: int) -> ShardLocks:
+        if self._address.path is None:
+            return PostgresLocks(connection, run_id)
+        return FileLocks(self._address.path, run_id)
+
+    @property
+    def _patience_s(self) -> float:
+        return PATIENCE_S if self._address.path is None else 0.0
 
     def _writer(self) -> Engine:
         if not self._writable:

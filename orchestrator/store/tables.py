@@ -46,6 +46,7 @@ class SessionTable(SQLModel, table=True):
     __tablename__: ClassVar[str] = "session"
     __table_args__ = (
         Index("session_ordinal", "run", "ordinal"),
+        Index("session_shard", "run", "shard", "ordinal"),
         Index(
             "session_key",
             "run",
@@ -84,6 +85,26 @@ class SessionTable(SQLModel, table=True):
     """Canonical JSON."""
     message: str = _text()
     """Why it failed, where its protocol raised."""
+
+
+class DriverTable(SQLModel, table=True):
+    """A process that works, or worked, on a run; it gives a sign of life every few seconds."""
+
+    __tablename__: ClassVar[str] = "driver"
+    __table_args__ = (Index("driver_run", "run"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    run: int = Field(foreign_key="run.id")
+    name: str = _text()
+    """Its machine and process: ``host:1234``."""
+    started_at: str = _text()
+    seen_at: str = _text()
+    """Its last sign of life; times are UTC, ISO 8601, by its own clock."""
+    ended_at: str | None = _text(default=None)
+    ending: str | None = _text(default=None)
+    """How it ended; none while it runs, and for ever where it was killed."""
+    progress: str = _text()
+    """How far it is, JSON."""
 
 
 class AskTable(SQLModel, table=True):
@@ -245,6 +266,7 @@ class ComparisonTable(SQLModel, table=True):
 METADATA = SQLModel.metadata
 RUN: Table = METADATA.tables["run"]
 SESSION: Table = METADATA.tables["session"]
+DRIVER: Table = METADATA.tables["driver"]
 ASK: Table = METADATA.tables["ask"]
 REPLY: Table = METADATA.tables["reply"]
 PART: Table = METADATA.tables["part"]

@@ -6,8 +6,15 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
 
-from orchestrator.journal import AskRecord, JournalRecord, OutcomeRecord, ReplyRecord
+from orchestrator.journal import (
+    AskRecord,
+    JournalRecord,
+    OutcomeRecord,
+    ProgressRecord,
+    ReplyRecord,
+)
 from orchestrator.store.bulk import Row, insert_rows, update_sessions
+from orchestrator.store.drivers import note_progress
 from orchestrator.store.encoding import ASK_COLUMNS, REPLY_COLUMNS, ask_row, reply_row
 from orchestrator.store.parts import KnownParts, NewPart, intern_parts, store_parts
 from orchestrator.store.tables import REPLY
@@ -27,13 +34,16 @@ class TranscriptWriter:
         asks: list[AskRecord] = []
         replies: list[ReplyRecord] = []
         outcomes: dict[int, OutcomeRecord] = {}
+        progress: dict[int, ProgressRecord] = {}
         for record in records:
             if isinstance(record, AskRecord):
                 asks.append(record)
             elif isinstance(record, ReplyRecord):
                 replies.append(record)
-            else:
+            elif isinstance(record, OutcomeRecord):
                 outcomes[record.session] = record
+            else:
+                progress[record.driver] = record
         with self._connection.begin():
             self._write_asks(asks)
             self._write_replies(replies)
@@ -42,6 +52,8 @@ class TranscriptWriter:
                 ("status", "outcome", "message"),
                 [(o.status, o.outcome, o.message, o.session) for o in outcomes.values()],
             )
+            for last in progress.values():
+                note_progress(self._connection, last.driver, last.progress)
 
     def _write_asks(self, asks: list[AskRecord]) -> None:
         """Write asks; one that is there already (asked again after a stop) stays as it is."""

@@ -91,6 +91,21 @@ def sum_totals(
     return totals
 
 
+def count_failures(connection: Connection, run_id: int) -> int:
+    """Return how many accepted replies of a run, at sessions that it asks for, hold a failure."""
+    query = (
+        select(func.count())
+        .join_from(SESSION, REPLY, REPLY.c.session == SESSION.c.id)
+        .where(
+            SESSION.c.run == run_id,
+            SESSION.c.status.in_(("pending", "finished", "failed")),
+            REPLY.c.accepted,
+            REPLY.c.failure_boundary.is_not(None),
+        )
+    )
+    return int(connection.execute(query).scalar_one())
+
+
 def _parts(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[str, str]]:
     found: dict[int, tuple[str, str]] = {}
     for chunk in in_chunks(ids):

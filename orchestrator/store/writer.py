@@ -9,9 +9,9 @@ and the error comes out of :meth:`StoreJournal.append` and :meth:`StoreJournal.c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from queue import SimpleQueue
-from threading import Thread
+from collections.abc import Callable, Iterable, Sequence
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,29 +19,48 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from orchestrator.journal import Journal, JournalRecord, OnDurable
-from orchestrator.store.errors import StoreFailed, one_line
+from orchestrator.store.errors import StoreFailed, one_line, told
+from orchestrator.store.locks import ShardLocks
 from orchestrator.store.transcripts import TranscriptWriter
 
 Queued = tuple[Sequence[JournalRecord], Any]
 
 
+class _Claim:
+    """Shards that are to be locked on the writing connection, by the thread that has it."""
+
+    def __init__(self, shards: Iterable[int]) -> None:
+        self.shards = tuple(shards)
+        self.taken: frozenset[int] = frozenset()
+        self.done = Event()
+
+
 class StoreJournal(Journal):
-    """Writes one shard of a run, whose lock it holds until it is closed.
+    """Writes shards of a run, whose locks it holds until it is closed.
 
     As a context manager it gives the lock up at the end, also when it never started.
     """
 
-    def __init__(self, connection: Connection, shown: str, release: Callable[[], None]) -> None:
-        """Take over an open connection and its lock.
+    def __init__(
+        self,
+        connection: Connection,
+        shown: str,
+        locks: ShardLocks,
+        release: Callable[[], None],
+    ) -> None:
+        """Take over an open connection and its locks.
 
         Args:
             connection: for writing, used by the writer thread alone from `start` on.
             shown: the store's address, for people.
-            release: closes the connection and gives the lock up.
+            locks: of the shards that are written.
+            release: closes the connection and gives the locks up.
         """
         self._connection = connection
         self._shown = shown
+        self._locks = locks
         self._release = release
+        self._claims: SimpleQueue[_Claim] = SimpleQueue()
         self._queue: SimpleQueue[Queued | None] = SimpleQueue()
         self._thread: Thread | None = None
         self._failure: StoreFailed | None = None
@@ -51,6 +70,34 @@ class StoreJournal(Journal):
     def failure(self) -> StoreFailed | None:
         """Why the journal stopped, or None. When it stops, `on_durable` is called with nothing."""
         return self._failure
+
+    @property
+    def shards(self) -> frozenset[int]:
+        """The shards that it holds."""
+        return frozenset(self._locks.held)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more records."""
+        return self._closed
+
+    def claim(self, shards: Iterable[int], *, patience_s: float = 0.0) -> frozenset[int]:
+        """Lock those of `shards` that nobody holds, and return them; waits for a running commit.
+
+        Args:
+            shards: what is wanted.
+            patience_s: how long to try for what is held; before `start` only.
+        """
+        if self._thread is None:
+            with told(self._shown, "locked"):
+                return self._locks.claim(shards, patience_s=patience_s)
+        claim = _Claim(shards)
+        self._claims.put(claim)
+        self._queue.put(((), None))
+        while not claim.done.wait(0.05):
+            if not self._thread.is_alive():  # it failed before it saw the claim
+                break
+        return claim.taken
 
     def start(self, on_durable: OnDurable) -> None:
         """Start the writer thread; `on_durable(tokens)` is called in the running event loop."""
@@ -114,6 +161,7 @@ class StoreJournal(Journal):
             more = True
             while more:
                 records, tokens, more = self._take()
+                self._lock_claimed()
                 if records:
                     writer.write(records)
                 if tokens:
@@ -139,6 +187,17 @@ class StoreJournal(Journal):
             records.extend(item[0])
             tokens.append(item[1])
         return records, [token for token in tokens if token is not None], item is not None
+
+    def _lock_claimed(self) -> None:
+        while True:
+            try:
+                claim = self._claims.get_nowait()
+            except Empty:
+                return
+            try:
+                claim.taken = self._locks.claim(claim.shards)
+            finally:
+                claim.done.set()
 
     def _explain(self, error: Exception) -> StoreFailed:
         what = one_line(error) if isinstance(error, DBAPIError) else repr(error)

@@ -41,6 +41,8 @@ CASES = [
     scripted("flaky", fail_share=1.0, boundary="refused"),
     scripted("slow", latency_s=0.0005, batch_limit=5, inner="voter"),
     scripted("slow", latency_s=0.0005, fail_share=0.5),
+    scripted("gpu", t0_s=0.0001, t1_s=0.00001, mean_tokens=6, sigma=0.5, batch_limit=5),
+    scripted("gpu", t0_s=0.0001, mean_tokens=2, fail_share=0.5),
 ]
 
 

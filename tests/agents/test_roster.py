@@ -94,7 +94,7 @@ def test_nobody_of_that_label() -> None:
             "a: {model: x/y, sampling: {temprature: 1}}",
             ": a.sampling: unknown key 'temprature'; did you mean 'temperature'?",
         ),
-        ("a: {model: x/y, zzz: 1}", "unknown key 'zzz'; known are: base_url, data"),
+        ("a: {model: x/y, zzz: 1}", "unknown key 'zzz'; known are: accelerator, base_url,"),
         ("a: {model: x/y, 5: 1}", ": a.5: keys should be strings"),
         ("a: {revision: r}", ": a.model: is missing"),
         ("a: gpt", ": a.model: 'gpt' is not provider/model"),

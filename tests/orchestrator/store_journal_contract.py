@@ -230,15 +230,6 @@ class JournalContract(OneStore):
 
     # locks
 
-    def test_a_shard_is_locked(self, store: Store, url: str, run: int):
-        with store.journal(run), Store.open(url) as other:
-            with pytest.raises(StoreMistake, match="worked on by another process"):
-                other.journal(run)
-            with other.journal(run, shard=1), other.journal(run + 1):
-                pass
-        with Store.open(url) as other, other.journal(run):
-            pass
-
     async def test_a_closed_journal_gives_its_lock_up(self, store: Store, run: int):
         journal = store.journal(run)
         await journal.close()
@@ -250,7 +241,7 @@ class JournalContract(OneStore):
         reported: list[int] = []
         journals: list[StoreJournal] = []
         for shard in range(2):
-            journals.append(store.journal(run, shard=shard))
+            journals.append(store.journal(run, shards=[shard]))
             journals[-1].start(reported.extend)
         for number in range(200):
             session = sessions[number % 2]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agents.engine import Throttled
 from orchestrator.fleet import Dispatch, LoadFailed, Results, WorkerJoined, WorkerLost
-from orchestrator.plan import AsksArrived, Cancelled, ExpertThrottled, Planner
+from orchestrator.plan import AsksArrived, Cancelled, ExpertThrottled, Planner, PlanSettings
 from protocols.asks import Ask, Model, Seat
 from protocols.messages import Message, Part
 from protocols.replies import Reply
@@ -21,6 +21,14 @@ class Thing:
 
     expert: str
     number: int = 0
+
+    @property
+    def group(self) -> object:
+        return self
+
+    @property
+    def due(self) -> float | None:
+        return None
 
     @property
     def ask(self) -> Ask:
@@ -47,7 +55,7 @@ def test_asks_of_many_sessions_leave_in_one_batch_per_expert() -> None:
 
 
 def test_a_worker_never_runs_more_than_its_batch_limit() -> None:
-    planner = Planner(max_batch=4)
+    planner = Planner(PlanSettings(max_batch=4))
     planner.apply(WorkerJoined("w", {"a": 6}), 0.0)
     planner.apply(AsksArrived(things("a", 10)), 0.0)
     first = dispatches(planner)
@@ -58,7 +66,7 @@ def test_a_worker_never_runs_more_than_its_batch_limit() -> None:
 
 
 def test_the_worker_with_most_room_is_taken() -> None:
-    planner = Planner(max_batch=2)
+    planner = Planner(PlanSettings(max_batch=2))
     planner.apply(WorkerJoined("small", {"a": 2}), 0.0)
     planner.apply(WorkerJoined("large", {"a": 5}), 0.0)
     planner.apply(AsksArrived(things("a", 7)), 0.0)
@@ -134,7 +142,7 @@ def test_every_ask_is_finished_exactly_once(
     limit: int, counts: list[int], lose_after: int, finish: int
 ) -> None:
     """Whatever arrives when, and whichever worker dies, nothing is lost or finished twice."""
-    planner = Planner(max_batch=3)
+    planner = Planner(PlanSettings(max_batch=3))
     planner.apply(WorkerJoined("w0", {"a": limit, "b": limit}), 0.0)
     running: dict[int, dict[int, Thing]] = {}
     done: list[Thing] = []

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from agents.ray_worker import RayWorker
+from agents.machine import build
+from agents.ray_worker import RayWorker, Ready
 from agents.roster import Expert
 from orchestrator.fleet import Fleet, Inbox, WorkerJoined, WorkerLost
 from orchestrator.local_fleet import LocalFleet
@@ -73,10 +74,18 @@ except Mistake as mistake:
 """
 
 
-def drive(folder: Path, address: str | None, patience: float = 25.0) -> str:
-    """Run a driver in a process of its own, in `folder`; return what it printed."""
+def drive(folder: Path, address: str | None, patience: float = 25.0, *, before: str = "") -> str:
+    """Run a driver in a process of its own, in `folder`; return what it printed.
+
+    Args:
+        folder: where it runs.
+        address: of the cluster.
+        patience: how long it waits for the cluster, in seconds.
+        before: what it does first.
+    """
     script = folder / "driver.py"
-    script.write_text(DRIVER.format(root=str(ROOT), address=address, patience=patience))
+    body = DRIVER.format(root=str(ROOT), address=address, patience=patience)
+    script.write_text(f"{before}\n{body}")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment["HOME"] = str(folder)  # a new cluster writes its token there
     done = subprocess.run(
@@ -102,7 +111,8 @@ def make_foreign(folder: Path) -> Path:
 
 async def process_of(fleet: RayFleet, worker: str) -> int:
     """Return the process id of a worker."""
-    call: Any = fleet._actors[worker].__ray_call__
+    assert fleet._keepers is not None
+    call: Any = fleet._keepers.actors[worker].__ray_call__
     pid: int = await call.remote(lambda self: os.getpid())
     return pid
 
@@ -165,9 +175,8 @@ async def test_a_worker_that_is_killed_is_replaced_until_it_dies_too_often() -> 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
 async def test_a_cluster_without_room_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.ray_environment.PATIENCE_S", 1.0)
-    monkeypatch.setattr("orchestrator.ray_fleet._CPUS", 64)
-    fleet = RayFleet(workers=1)
+    monkeypatch.setattr("orchestrator.ray_cluster.API_CPUS", 64)
+    fleet = RayFleet(workers=1, patience_s=1.0)
     with pytest.raises(Mistake, match="no room for a worker"):
         await fleet.start([VOTER], Inbox())
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -201,6 +210,36 @@ def test_somebody_else_at_the_address_is_a_mistake(tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.parametrize(
+    ("here", "said"),
+    [
+        ("ray.__version__ = '9.9.9'", "this process Ray 9.9.9 on Python 3."),
+        (
+            "ray._private.utils.compute_version_info = lambda: (ray.__version__, '3.99.0')",
+            "on Python 3.99.0; use the same versions here and there",
+        ),
+    ],
+    ids=["ray", "python"],
+)
+def test_other_versions_than_the_clusters_are_a_mistake(
+    ray_cluster: Cluster, tmp_path: Path, here: str, said: str
+) -> None:
+    told = drive(tmp_path, ray_cluster.address, before=f"import ray; {here}")
+    assert told.startswith(f"Mistake: the cluster at {ray_cluster.address} runs Ray 2.")
+    assert said in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+async def test_another_moot_on_the_nodes_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.ray_environment.is_installed", lambda home: True)
+    monkeypatch.setattr("orchestrator.ray_cluster.build", lambda: "9.9+0")
+    with pytest.raises(Mistake, match=r"^node .* has moot .*, this process moot 9\.9\+0; install"):
+        await RayFleet().start([VOTER], Inbox())
+
+
+@pytest.mark.ray
 async def test_no_cluster_where_one_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(address: str) -> str:
         raise ConnectionError("Could not find any\nrunning Ray instance.")
@@ -211,17 +250,22 @@ async def test_no_cluster_where_one_was_asked_for(monkeypatch: pytest.MonkeyPatc
         await RayFleet("auto").start([VOTER], Inbox())
 
 
-async def test_gpu_experts_and_empty_fleets_are_mistakes() -> None:
+async def test_fleets_that_cannot_be_are_mistakes() -> None:
     large = Expert(label="large", model="openai/large", gpu_gb=40.0)
-    with pytest.raises(Mistake, match="large: experts with gpu_gb"):
-        await RayFleet().start([large], Inbox())
+    with pytest.raises(Mistake, match="large: experts with gpu_gb are not shared"):
+        await RayFleet(shared="run", share=(0, 2)).start([large], Inbox())
     with pytest.raises(Mistake, match="at least one worker"):
         RayFleet(workers=0)
+    with pytest.raises(Mistake, match="driver 2 of 2 is none"):
+        RayFleet(share=(2, 2))
 
 
 async def test_the_actor_class_works_without_ray() -> None:
     worker = RayWorker([VOTER])
-    assert await worker.ready() == {"voter": 4096}
+    answer = await worker.ready(build())
+    assert answer == Ready({"voter": 4096}, node=answer.node)
+    with pytest.raises(Mistake, match=r"has moot .*, this process moot 9\.9\+0; install"):
+        await worker.ready("9.9+0")
     await worker.load("voter")
     items = [item async for results in worker.run("voter", asks_of(VOTER, 3)) for item in results]
     assert sorted(index for index, _ in items) == [0, 1, 2]

@@ -327,7 +327,7 @@ async def test_an_open_run_reads_its_sessions_chunk_by_chunk(
     store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = await run(other, a_spec(DEBATE, DIRECT))
-    monkeypatch.setattr("orchestrator.run.CHUNK", 5)
+    monkeypatch.setattr("orchestrator.jobs.CHUNK", 5)
     await run(store, a_spec(DEBATE, DIRECT), calls=17)
     rest = await run(store, a_spec(DEBATE, DIRECT))
     assert rest.calls.total() == 42 - 17

@@ -11,6 +11,7 @@ from orchestrator.store import Store, StoreFailed, StoreMistake
 from protocols.messages import Place
 from tests import postgres
 from tests.orchestrator.store_contract import StoreContract
+from tests.orchestrator.store_drivers_contract import DriversContract
 from tests.orchestrator.store_examples import new_run, new_session, pair, raw, write
 from tests.orchestrator.store_journal_contract import JournalContract
 
@@ -23,7 +24,7 @@ def url() -> Iterator[str]:
         yield url
 
 
-class TestPostgres(StoreContract, JournalContract):
+class TestPostgres(StoreContract, JournalContract, DriversContract):
     @pytest.fixture
     def empty(self) -> None:
         """A database is empty when it is created."""

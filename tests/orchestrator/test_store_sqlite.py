@@ -17,6 +17,7 @@ from orchestrator.store.locks import FileLock
 from orchestrator.store.parts import KnownParts
 from protocols.messages import Place
 from tests.orchestrator.store_contract import StoreContract
+from tests.orchestrator.store_drivers_contract import DriversContract
 from tests.orchestrator.store_examples import new_run, new_session, pair, write
 from tests.orchestrator.store_journal_contract import JournalContract
 
@@ -26,7 +27,7 @@ def url(tmp_path: Path) -> str:
     return str(tmp_path / "a store, 100% ünïcode?#.db")
 
 
-class TestSqlite(StoreContract, JournalContract):
+class TestSqlite(StoreContract, JournalContract, DriversContract):
     @pytest.fixture
     def empty(self, url: str) -> None:
         sqlite3.connect(url).close()

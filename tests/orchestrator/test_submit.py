@@ -61,16 +61,21 @@ def test_a_job_sees_what_was_packed_and_moots_packages(
     )
     folder = pack(tmp_path, **{"w.yaml": "name: x", "data/questions.jsonl": "{}"})
     lines: list[str] = []
+    accepted: list[str] = []
     result = submit_job(
         ["python", "-c", look],
         address=ray_cluster.dashboard,
         working_dir=folder,
+        metadata={"run": "demo", "store": "postgresql://me:***@h/d"},
+        on_accepted=accepted.append,
         on_line=lines.append,
     )
     shutil.rmtree(folder)
     rooms = ["agents", "data", "orchestrator", "protocols", "w.yaml", "workflows"]
     assert lines[-4:] == ["name: x", str(rooms), "True", "end"]
     assert (result.status, result.exit_code) == ("FAILED", 3)
+    assert accepted == [result.job_id]
+    assert result.metadata == {"run": "demo", "store": "postgresql://me:***@h/d"}
     assert job_status(result.job_id, address=ray_cluster.dashboard) == result
     assert "name: x" in job_logs(result.job_id, address=ray_cluster.dashboard)
 

@@ -70,13 +70,23 @@ def test_laptop_fleet_and_job_agree(ray_cluster: Cluster, tmp_path: Path, foreig
         *("submit", "skills", *LIMIT, "--store", str(tmp_path / "job.db")),
         *("--address", ray_cluster.dashboard),
     )
+    shared = moot(
+        foreign,
+        *("run", "skills", *LIMIT, "--store", str(tmp_path / "two.db"), "--drivers", "2"),
+        *("--fleet", "ray", "--address", ray_cluster.address),
+    )
     expected = recorded(tmp_path / "local.db")
     assert len(expected[0]) == 120
     assert all(expected[0].values())
     assert recorded(tmp_path / "ray.db") == expected
     assert recorded(tmp_path / "job.db") == expected
+    assert recorded(tmp_path / "two.db") == expected
+    assert shared["rows"] == here["rows"]
     assert here["rows"] == there["rows"]
     assert here["name"] == there["name"]
     assert job["status"] == "SUCCEEDED"
+    seen = moot(foreign, "status", job["job_id"], "--address", ray_cluster.dashboard)
+    assert (seen["run"]["name"], seen["run"]["sessions_done"]) == (here["name"], 120)
+    assert seen["metadata"] == {"run": here["name"], "store": str(tmp_path / "job.db")}
     again = moot(foreign, "replay", here["name"], "--store", str(tmp_path / "job.db"))
     assert (again["identical"], again["diverged"], again["model_calls"]) == (120, 0, 0)

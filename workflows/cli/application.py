@@ -25,12 +25,14 @@ from protocols.errors import MootError
 from workflows.cli import (
     cluster,
     crossing,
+    estimating,
     exporting,
     importing,
     reading,
     reporting,
     running,
     setting_up,
+    watching,
 )
 from workflows.cli.screen import one_line, put, say
 
@@ -58,6 +60,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "import": importing.import_sessions,
     },
     "Look": {
+        "status": watching.status,
         "show": reading.show,
         "report": reporting.report,
         "replay": reading.replay,
@@ -67,11 +70,11 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Set up": {
         "init": setting_up.init,
         "validate": setting_up.validate,
+        "estimate": estimating.estimate,
         "doctor": setting_up.doctor,
     },
     "On a Ray cluster": {
         "submit": cluster.submit,
-        "status": cluster.status,
         "logs": cluster.logs,
         "cancel": cluster.cancel,
     },

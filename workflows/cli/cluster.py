@@ -1,4 +1,4 @@
-"""The verbs of a Ray cluster's jobs: submit, status, logs, cancel."""
+"""The verbs of a Ray cluster's jobs: submit, logs, cancel; status is in ``watching``."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def submit(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Repeat sessions with provider failures.")
     ] = False,
+    drivers: options.Drivers = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return at once instead of following the job.")
     ] = False,
@@ -57,18 +58,46 @@ def submit(
         packed = pack_workflow(files)
     flags = ["--fleet", fleet or "ray", *(["--new"] if new else [])]
     flags += [*(["--retry-failed"] if retry_failed else []), *(["--json"] if as_json else [])]
+    flags += ["--drivers", str(drivers)] if drivers is not None else []
     printed: list[str] = []
     try:
         result = submit_job(
             moot_command(["run", name, *flags]),
             address=address,
             working_dir=packed,
+            metadata={"run": run_name(loaded), "store": shown_store(loaded.store)},
             wait=not detach,
+            on_accepted=lambda job: _note(loaded),
             on_line=printed.append if as_json else put,
         )
     finally:
         shutil.rmtree(packed, ignore_errors=True)
     _report(result, printed, detach=detach, as_json=as_json)
+
+
+def _note(workflow: Workflow) -> None:
+    """Say where the run will be kept, once its job is accepted."""
+    if "://" not in workflow.store:
+        say(
+            f"note: the store {Path(workflow.store).absolute()} is a SQLite file on the node that "
+            "runs the job, the cluster's head; --store postgresql://... is reached from anywhere"
+        )
+
+
+def run_name(workflow: Workflow) -> str:
+    """Return the name of the run that a workflow makes, unless ``--new`` gives it another."""
+    from workflows.casting import run_spec
+    from workflows.data_files import load_inputs
+
+    return run_spec(workflow, load_inputs(workflow)).name
+
+
+def shown_store(store: str) -> str:
+    """Return a store's address without its password, a file's as the job sees it."""
+    from orchestrator.store.address import parse_address
+
+    address = parse_address(store)
+    return address.shown if address.path is None else str(address.path.absolute())
 
 
 def packing_list(workflow: Workflow, scratch: Path) -> tuple[str, dict[str, Path]]:
@@ -127,20 +156,6 @@ def _printed_json(lines: Sequence[str]) -> Any:
                     except ValueError:
                         continue
     return None
-
-
-def status(job: Job, address: Dashboard = None, as_json: options.Json = False) -> None:
-    """Say how a submitted job is doing.
-
-    Example: moot status raysubmit_x1y2z3
-    """
-    from orchestrator.submit import job_status
-
-    result = job_status(job, address=address)
-    if as_json:
-        put_json(asdict(result))
-    else:
-        put(": ".join(filter(None, (result.job_id, result.status.lower(), result.message))))
 
 
 def logs(job: Job, address: Dashboard = None) -> None:

@@ -34,6 +34,20 @@ FleetName = Annotated[
 Address = Annotated[
     str | None, typer.Option("--address", metavar="HOST:PORT", help="The Ray cluster.")
 ]
+Drivers = Annotated[
+    int | None,
+    typer.Option(
+        "--drivers",
+        metavar="N",
+        help="Processes that share the run out; what is left of budget.calls is split evenly.",
+    ),
+]
+Events = Annotated[
+    str | None,
+    typer.Option(
+        "--events", metavar="FILE", help="Append what happens as JSON lines; - is standard error."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else.")]
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's name, the beginning of it, or its id.")

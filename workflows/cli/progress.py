@@ -19,25 +19,36 @@ from workflows.cli.screen import say
 if TYPE_CHECKING:
     import asyncio
 
-    from orchestrator.driver import Driver, Progress
+    from orchestrator.driver import Progress
+    from orchestrator.events import EventLog
     from orchestrator.run import Prepared
     from workflows.api import Hooks
+    from workflows.drivers import Stoppable
 
 LINE_EVERY_S = 5.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Watch:
-    """Shows one run. A context manager: leaving it takes the bar away."""
+    """Shows one run. A context manager: leaving it takes the bar away.
 
-    def __init__(self) -> None:
+    Args:
+        events: the file that its events are appended to, ``-`` for standard error.
+
+    Raises:
+        Mistake: that file cannot be written.
+    """
+
+    def __init__(self, events: str | None = None) -> None:
         self.prepared: Prepared | None = None
-        self._driver: Driver | None = None
+        self._events = _open_events(events)
+        self._driver: Stoppable | None = None
         self._task: asyncio.Task[Any] | None = None
         self._stops = 0
         self._bar: Any = None
         self._last_line_s = 0.0
         self._notes: list[str] = []
+        self._first: Progress | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -49,6 +60,8 @@ class Watch:
         traceback: TracebackType | None,
     ) -> None:
         self._close()
+        if self._events is not None:
+            self._events.close()
         if self._stops > 1 and kind is not None:
             raise typer.Abort from None  # the cancelled task, told as what the user did
 
@@ -60,8 +73,16 @@ class Watch:
             on_prepared=self._on_prepared,
             on_progress=self._on_progress,
             on_driver=self._on_driver,
-            on_note=self._notes.append,
+            on_note=self._on_note,
+            events=self._events,
         )
+
+    def _on_note(self, note: str) -> None:
+        if self.prepared is None:
+            self._notes.append(note)  # kept back, so that an error stands alone
+        else:
+            self._close()
+            say(f"note: {note}")
 
     def _on_prepared(self, prepared: Prepared) -> None:
         import asyncio
@@ -71,11 +92,11 @@ class Watch:
         for number in SIGNALS:
             loop.add_signal_handler(number, self._on_signal)
         self.prepared = prepared
-        for note in self._notes:  # kept back till here, so that an error stands alone
+        for note in self._notes:
             say(f"note: {note}")
         say(introduction(prepared))
 
-    def _on_driver(self, driver: Driver) -> None:
+    def _on_driver(self, driver: Stoppable) -> None:
         self._driver = driver
         if self._stops:
             driver.stop()
@@ -91,6 +112,7 @@ class Watch:
             self._task.cancel()
 
     def _on_progress(self, progress: Progress) -> None:
+        self._first = self._first or progress
         if self._stops:
             return
         if sys.stderr.isatty():
@@ -119,10 +141,12 @@ class Watch:
             f"{rate:,.0f}/s",
             f"{progress.replies_failed:,} failed",
         ]
+        done_before = self.prepared.done if self.prepared else 0
         if progress.paid:
-            words.append(f"${progress.paid:.2f}")
+            paid_before = self._first.paid if self._first else 0.0
+            words.append(spend(progress, done_before, paid_before, predict=left))
         if left:
-            words.append(time_left(progress, self.prepared.done if self.prepared else 0))
+            words.append(time_left(progress, done_before))
         return ", ".join(words)
 
     def _show_bar(self, progress: Progress) -> None:
@@ -175,13 +199,36 @@ def introduction(prepared: Prepared) -> str:
     return f"resuming {name}: {prepared.done:,} of {prepared.sessions:,} sessions are done"
 
 
+def spend(progress: Progress, done_before: int, paid_before: float, *, predict: bool) -> str:
+    """Return what is spent, and what the whole run may cost: ``$0.31 of about $1.20``."""
+    paid = f"${progress.paid:.2f}"
+    done = progress.sessions_done - done_before
+    if not predict or done <= 0 or progress.sessions_done >= progress.sessions:
+        return paid
+    each = (progress.paid - paid_before) / done
+    whole = progress.paid + each * (progress.sessions - progress.sessions_done)
+    return f"{paid} of about ${whole:.2f}"
+
+
+def _open_events(path: str | None) -> EventLog | None:
+    if path is None:
+        return None
+    from orchestrator.events import open_events
+
+    return open_events(path, on_failure=lambda message: say(f"note: {message}"))
+
+
 def time_left(progress: Progress, done_before: int) -> str:
     """Return the time left at the present rate: ``1:05 left``."""
     done = progress.sessions_done - done_before
     if done <= 0 or progress.elapsed_s <= 0:
         return "? left"
-    seconds = round((progress.sessions - progress.sessions_done) * progress.elapsed_s / done)
-    hours, rest = divmod(seconds, 3600)
-    minutes, seconds = divmod(rest, 60)
-    clock = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-    return f"{clock} left"
+    left = progress.sessions - progress.sessions_done
+    return f"{clock(left * progress.elapsed_s / done)} left"
+
+
+def clock(seconds: float) -> str:
+    """Return a length of time: ``1:05``, or ``2:01:05`` with hours."""
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

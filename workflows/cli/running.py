@@ -85,18 +85,21 @@ def perform(
     address: str | None = None,
     new: bool = False,
     retry_failed: bool = False,
+    drivers: int | None = None,
+    events: str | None = None,
 ) -> RunResult:
     """Run a workflow with its progress on the screen."""
     from workflows.api import run as run_workflow
 
     check_keys(workflow)
-    with Watch() as watch:
+    with Watch(events) as watch:
         result = run_workflow(
             workflow,
             fleet=options.fleet_option(fleet),
             address=address,
             new=new,
             retry_failed=retry_failed,
+            drivers=drivers,
             hooks=watch.hooks(),
         )
         watch.finish(result.progress)
@@ -127,6 +130,12 @@ def close(result: RunResult, *, new: bool = False) -> None:
         say(
             f"the budget is spent: {progress.sessions_done:,} of {progress.sessions:,} sessions "
             f"are done, {left:,} are left; raise budget.calls, and {same} goes on"
+        )
+    elif left:
+        say(
+            f"{left:,} of {progress.sessions:,} sessions are left to other drivers, and the table "
+            f"holds what is recorded so far; {command_name()} status {result.name} "
+            f"{store_option(result.store)} shows how far they are"
         )
     elif progress.replies_failed:
         say(
@@ -161,6 +170,8 @@ def run(
         bool,
         typer.Option("--retry-failed", help="Repeat sessions with provider failures or timeouts."),
     ] = False,
+    drivers: options.Drivers = None,
+    events: options.Events = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be run and asked; write nothing.")
     ] = False,
@@ -176,7 +187,15 @@ def run(
 
         put_plan(loaded, new=new, as_json=as_json)
         return
-    result = perform(loaded, fleet=fleet, address=address, new=new, retry_failed=retry_failed)
+    result = perform(
+        loaded,
+        fleet=fleet,
+        address=address,
+        new=new,
+        retry_failed=retry_failed,
+        drivers=drivers,
+        events=events,
+    )
     if as_json:
         put_json(result.as_json())
     else:

@@ -143,14 +143,33 @@ def list_things(
         put_table([name.replace("_", " ") for name in header], cells, left=len(header))
 
 
-def doctor(store: options.Store = "moot.db", as_json: options.Json = False) -> None:
+def doctor(
+    store: options.Store = "moot.db",
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="HOST:PORT", help="Look at a Ray cluster's nodes."),
+    ] = None,
+    workflow: Annotated[
+        str | None,
+        typer.Option("--workflow", metavar="WORKFLOW", help="Whose keys the nodes must have."),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
     """Look at what moot stands on: versions, packages, keys (names only), stores, clusters, GPUs.
 
-    Example: moot doctor --json
+    Example: moot doctor --address 10.0.0.1:6379 --workflow my.yaml
     """
-    from workflows.doctor import examine
+    from workflows.doctor import examine, examine_cluster
 
-    checks = examine(store)
+    if address is None and workflow is not None:
+        raise Mistake("--workflow says which keys a cluster's nodes must have; give its --address")
+    if address is None:
+        checks = examine(store)
+    else:
+        from workflows.configuration import load_workflow
+
+        loaded = None if workflow is None else load_workflow(workflow)
+        checks = examine_cluster(address, loaded)
     bad = [check for check in checks if check.state == "bad"]
     if as_json:
         put_json({"good": not bad, "checks": [check.as_json() for check in checks]})

@@ -1,0 +1,368 @@
+"""Who drives a run: this process alone, or several processes that share it out."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from typing import Protocol as Interface
+from uuid import uuid4
+
+from orchestrator.crew import Crew, Line, Member, on_stop
+from orchestrator.driver import DriverSettings, Ended, Ending, Progress
+from orchestrator.events import PROGRESS_EVERY_S, FleetEvents
+from orchestrator.fleet import Fleet
+from orchestrator.heartbeat import Rate, figures
+from orchestrator.ledger import Budget, Ledger
+from orchestrator.plan import PlanSettings
+from orchestrator.run import Prepared, open_ledger, stored_roster
+from orchestrator.sharding import deal, split_calls
+from orchestrator.spec import Difference, RunSpec
+from orchestrator.working import work
+from protocols.errors import MootError
+from workflows.fleets import FleetSpec, Where
+from workflows.prediction import run_mode
+
+if TYPE_CHECKING:
+    from orchestrator.driver import Driver
+    from orchestrator.store import Store
+    from workflows.api import Hooks
+
+SAY_EVERY_S = 0.5
+LOOK_EVERY_S = 0.2
+
+
+class Stoppable(Interface):
+    """What drives a run."""
+
+    def stop(self) -> None:
+        """Start nothing more; what runs is finished and recorded."""
+
+
+class DriverFailed(MootError):
+    """A driver process of a run stopped with an error; what is recorded is kept."""
+
+
+async def drive(
+    store: Store,
+    url: str,
+    prepared: Prepared,
+    spec: RunSpec,
+    where: Where,
+    *,
+    budget: int | None,
+    hooks: Hooks,
+) -> Ended:
+    """Run what is left of a prepared run, in one process or in several.
+
+    Args:
+        store: where `prepared` came from.
+        url: the same store's address, for other processes.
+        prepared: the run.
+        spec: the same run.
+        where: its experts, and how many drivers.
+        budget: attempts that it may make, earlier ones included; several drivers split the rest.
+        hooks: what to hear on the way.
+    """
+    shares = deal(store.pending_by_shard(prepared.run_id), where.drivers)
+    plan = PlanSettings()
+    if shares and isinstance(where.fleet, FleetSpec):
+        plan = PlanSettings(mode=await asyncio.to_thread(run_mode, spec, where.fleet))
+    settings = DriverSettings(budget=Budget(calls=budget), plan=plan)
+    if len(shares) > 1:
+        return await _drive_many(
+            store, url, prepared, where, shares, settings=settings, hooks=hooks
+        )
+    return await _drive_alone(store, prepared, spec, where, settings=settings, hooks=hooks)
+
+
+async def _drive_alone(
+    store: Store,
+    prepared: Prepared,
+    spec: RunSpec,
+    where: Where,
+    *,
+    settings: DriverSettings,
+    hooks: Hooks,
+) -> Ended:
+    ledger = open_ledger(store, prepared.run_id, settings.budget)
+    if hooks.events is None:
+        return await work(
+            store,
+            prepared,
+            spec,
+            where.make,
+            settings=settings,
+            on_progress=hooks.on_progress,
+            on_driver=hooks.on_driver,
+            ledger=ledger,
+        )
+    fleet_events = FleetEvents(hooks.events.emit)
+    teller = _Teller(prepared, ledger.paid, PROGRESS_EVERY_S)
+
+    def hear(progress: Progress) -> None:
+        told = teller.figures(progress)
+        if told is not None and hooks.events is not None:
+            fleet_events.flush()
+            hooks.events.emit("progress", **_of_run(prepared, told))
+        if hooks.on_progress:
+            hooks.on_progress(progress)
+
+    def on_driver(driver: Driver) -> None:
+        teller.driver = driver
+        if hooks.on_driver:
+            hooks.on_driver(driver)
+
+    return await work(
+        store,
+        prepared,
+        spec,
+        lambda: fleet_events.tap(where.make()),
+        settings=settings,
+        on_progress=hear,
+        on_driver=on_driver,
+        ledger=ledger,
+    )
+
+
+async def _drive_many(
+    store: Store,
+    url: str,
+    prepared: Prepared,
+    where: Where,
+    shares: list[tuple[int, ...]],
+    *,
+    settings: DriverSettings,
+    hooks: Hooks,
+) -> Ended:
+    ledger = open_ledger(store, prepared.run_id, settings.budget)
+    calls = split_calls(settings.budget.calls, ledger.calls, len(shares))
+    if isinstance(where.fleet, Fleet):
+        raise TypeError("a fleet object serves one process; see Where.check")
+    shared = uuid4().hex
+    tasks = [
+        {
+            "store": url,
+            "run": prepared.run_id,
+            "sessions": prepared.sessions,
+            "done": prepared.done,
+            "share": share,
+            "calls": calls[place],
+            "spent": [ledger.calls, ledger.paid],
+            "mode": settings.plan.mode,
+            "fleet": where.fleet.model_dump(mode="json"),
+            "shared": shared,
+            "place": [place, len(shares)],
+        }
+        for place, share in enumerate(shares)
+    ]
+
+    def on_line(number: int, said: dict[str, Any]) -> None:
+        if hooks.events is not None and "event" in said:
+            hooks.events.emit(driver=number, **said["event"])
+
+    crew = Crew("workflows.drivers:be_driver", on_line)
+    if hooks.on_driver:
+        hooks.on_driver(crew)
+    began = time.monotonic()
+    running = asyncio.create_task(crew.run(tasks))
+    teller = _CrewTeller(crew, prepared, ledger.paid, hooks)
+    try:
+        while not running.done():
+            await asyncio.wait({running}, timeout=LOOK_EVERY_S)
+            teller.tell(time.monotonic() - began)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+    running.result()
+    progress = teller.progress(time.monotonic() - began)
+    left = sum(store.pending_by_shard(prepared.run_id).values())
+    return Ended(_ending(crew, left), progress)
+
+
+def _ending(crew: Crew, left: int) -> Ending:
+    """Return how a run with several drivers ended.
+
+    Raises:
+        DriverFailed: something is left, and a driver said why it could not go on.
+    """
+    if not left:
+        return "finished"
+    for member in crew.members:
+        if member.error:
+            raise DriverFailed(f"driver {member.number}: {member.error}")
+    return "budget" if any(one.ending == "budget" for one in crew.members) else "stopped"
+
+
+class _Teller:
+    """Turns the progress of one driver into figures, every so often."""
+
+    def __init__(self, prepared: Prepared, paid: float, every_s: float) -> None:
+        self._prepared = prepared
+        self._paid = paid
+        self._every_s = every_s
+        self._last_s = float("-inf")
+        self._rate = Rate()
+        self.driver: Driver | None = None
+
+    def figures(self, progress: Progress, *, always: bool = False) -> dict[str, Any] | None:
+        """Return the figures where it is time to."""
+        now = time.monotonic()
+        if now - self._last_s < self._every_s and not always:
+            return None
+        self._last_s = now
+        told = figures(
+            progress,
+            done_before=self._prepared.done,
+            paid_before=self._paid,
+            driver=self.driver,
+        )
+        return {**told, "rate": round(self._rate.of(now, progress.asks_done), 1)}
+
+
+class _CrewTeller:
+    """Sums up what a crew's drivers tell, for the hooks of the run."""
+
+    def __init__(self, crew: Crew, prepared: Prepared, paid: float, hooks: Hooks) -> None:
+        self._crew = crew
+        self._prepared = prepared
+        self._paid = paid
+        self._hooks = hooks
+        self._last_s = float("-inf")
+        self._lost: set[int] = set()
+
+    def tell(self, elapsed_s: float) -> None:
+        """Tell how far they are, and who is gone."""
+        if self._hooks.on_progress:
+            self._hooks.on_progress(self.progress(elapsed_s))
+        for member in self._crew.members:
+            if member.lost and member.number not in self._lost:
+                self._lost.add(member.number)
+                self._tell_lost(member)
+        events = self._hooks.events
+        if events is not None and elapsed_s - self._last_s >= PROGRESS_EVERY_S:
+            self._last_s = elapsed_s
+            events.emit("progress", **_of_run(self._prepared, self._crew.figures()))
+
+    def progress(self, elapsed_s: float) -> Progress:
+        """Return the progress of all drivers together."""
+        told = self._crew.figures()
+        return Progress(
+            sessions=self._prepared.sessions,
+            sessions_done=self._prepared.done + told["sessions_done"],
+            asks_done=told["asks"],
+            replies_failed=told["failed"],
+            attempts=told["attempts"],
+            in_flight=told["in_flight"],
+            paid=self._paid + told["paid"],
+            elapsed_s=elapsed_s,
+        )
+
+    def _tell_lost(self, member: Member) -> None:
+        code = member.process.returncode or 0
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        message = (
+            f"driver {member.number} died ({how}); its sessions are taken by the others, "
+            "or by the same command again"
+        )
+        if self._hooks.on_note:
+            self._hooks.on_note(message)
+        if self._hooks.events is not None:
+            self._hooks.events.emit("driver_lost", driver=member.number, message=message)
+
+
+def _of_run(prepared: Prepared, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return figures with the sessions of the whole run in the place of a driver's own."""
+    done = prepared.done + told["sessions_done"]
+    left = {name: value for name, value in told.items() if name != "shards"}
+    return {"sessions": prepared.sessions, **left, "sessions_done": done}
+
+
+def be_driver(task: Mapping[str, Any], line: Line) -> None:
+    """Drive a share of a run as a child process, and tell the parent how it goes."""
+    try:
+        ended = asyncio.run(_drive_share(task, line))
+    except MootError as error:
+        line.say(error=" ".join(str(error).split()))
+    else:
+        line.say(ending=ended)
+
+
+async def _drive_share(task: Mapping[str, Any], line: Line) -> str:
+    from orchestrator.store import AllHeld, Store
+
+    with Store.open(task["store"], create=False) as store:
+        row = next(run for run in store.runs() if run.id == task["run"])
+        spec = RunSpec(row.name, (), (), tuple(stored_roster(row).values()))
+        none = Difference((), (), (), (), ())
+        prepared = Prepared(row.id, row.name, True, none, task["sessions"], task["done"])
+        settings = DriverSettings(
+            budget=Budget(calls=task["calls"]), plan=PlanSettings(mode=task["mode"])
+        )
+        spent, paid = task["spent"]  # not from the store, where others have begun to spend
+        ledger = Ledger(settings.budget, calls=spent, paid=paid)
+        events = FleetEvents(lambda kind, **more: line.say(event={"kind": kind, **more}))
+        teller = _Teller(prepared, ledger.paid, SAY_EVERY_S)
+        stopper = _Stopper(teller)
+
+        def hear(progress: Progress) -> None:
+            told = teller.figures(progress)
+            if told is not None:
+                events.flush()
+                line.say(figures=told)
+
+        place, drivers = task["place"]
+        where = Where(
+            FleetSpec.model_validate(task["fleet"]),
+            shared=task["shared"],
+            share=(place, drivers),
+        )
+        try:
+            ended = await work(
+                store,
+                prepared,
+                spec,
+                lambda: events.tap(where.make()),
+                settings=settings,
+                on_progress=hear,
+                on_driver=stopper.on_driver,
+                share=task["share"],
+                ledger=ledger,
+            )
+        except AllHeld:  # others were quicker
+            return "finished"
+        line.say(figures=teller.figures(ended.progress, always=True))
+        return ended.ending
+
+
+class _Stopper:
+    """Stops the driver of a child when its parent says so, or is gone, or on SIGTERM."""
+
+    def __init__(self, teller: _Teller) -> None:
+        self._teller = teller
+        self._stopped = False
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
+        on_stop(_threadsafe(loop, self.stop))
+
+    def on_driver(self, driver: Driver) -> None:
+        self._teller.driver = driver
+        if self._stopped:
+            driver.stop()
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._teller.driver is not None:
+            self._teller.driver.stop()
+
+
+def _threadsafe(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> Callable[[], None]:
+    def later() -> None:
+        try:
+            loop.call_soon_threadsafe(call)
+        except RuntimeError:  # the loop is closed: there is nothing left to stop
+            return
+
+    return later
