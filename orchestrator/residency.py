@@ -2,9 +2,10 @@
 
 Theory. Loading an expert costs seconds, so an expert that is loaded should serve everything that
 waits for it: a *visit*. A worker visits one expert at a time; the visit is *closed* when its queue
-first empties, and what comes later waits for the next *cycle*, unless nothing else is pending.
-What still runs is finished first: two experts that generate at once on one GPU share its time, so
-overlapping the end of one visit with the next would gain nothing and keep memory occupied.
+is empty and its batch thin (until then a late ask only shares steps that have to be made anyway),
+and what comes later waits for the next *cycle*, unless nothing else is pending. What still runs is
+finished first: two experts that generate at once on one GPU share its time, so overlapping the end
+of one visit with the next would gain nothing and keep memory occupied.
 
 Next is the least recently visited unvisited expert with work that no other worker serves or loads;
 ties: already resident, then most work. An expert counts as just visited when its first ask comes,
@@ -38,6 +39,8 @@ Mode = Literal["cycle", "wave"]
 Start = Callable[[str, str, list[Entry]], Dispatch]
 """Makes the dispatch of (worker, expert, asks)."""
 
+THIN = 0.25
+"""The share of a batch below which a visit with an empty queue is closed."""
 SOON = 1e-3
 """Seconds for which it is not worth while to wait."""
 
@@ -277,9 +280,15 @@ class Residency:
             actions.append(start(gpu.name, lane.expert, entries))
         if not lane.queue:
             self.board.emptied(lane)
-            if not gpu.older and not (self._waves is not None and self._waves.trailing):
+            if self._is_over(gpu, limit):
                 self.board.close(gpu, lane)
         return actions
+
+    def _is_over(self, gpu: Gpu, limit: int) -> bool:
+        """Whether a visit with an empty queue is to be closed."""
+        if gpu.older or gpu.running > THIN * limit:
+            return False
+        return self._waves is None or not self._waves.trailing
 
     def _fetch(self, gpu: Gpu, now: float) -> list[Action]:
         """Begin the load that a worker needs now or soon."""

@@ -82,15 +82,19 @@ def test_the_last_missing_ask_of_a_turn_is_raised() -> None:
     assert texts(running[0].asks) == ["3"]
 
 
-def test_a_visit_is_closed_when_its_queue_first_empties() -> None:
+def test_a_visit_is_closed_when_its_queue_is_empty_and_its_batch_thin() -> None:
     bench = Bench().join(gpu())
     bench.arrive([*things("a", 6), *things("b", 1)])
     assert bench.plan() == ["load a gpu"]
     assert bench.loaded() == ["run a*4 gpu"]
     bench.arrive(things("a", 1))  # the queue is not empty yet: it may come along
     assert bench.finish(count=3) == ["run a*3 gpu"]
+    assert bench.finish(count=2) == []
+    bench.arrive(things("a", 1))  # two of four still run
+    assert bench.plan() == ["run a*1 gpu"]
+    assert bench.finish(count=2) == []
     bench.arrive(things("a", 2))
-    assert bench.finish(count=3) == [], "later asks wait for the next cycle"
+    assert bench.plan() == [], "later asks wait for the next cycle"
     assert bench.finish() == ["load b-a gpu"]
     assert bench.loaded() == ["run b*1 gpu"]
     assert bench.finish() == ["load a-b gpu"]
@@ -353,7 +357,7 @@ def test_two_near_deadlines_do_not_wait_for_each_other() -> None:
 
 
 def test_a_visit_that_goes_on_stays_open_for_the_sessions_it_serves() -> None:
-    bench = Bench().join(gpu())
+    bench = Bench().join(gpu(limit=16))
     bench.arrive(things("a", 4))
     bench.plan()
     bench.loaded()
@@ -364,12 +368,12 @@ def test_a_visit_that_goes_on_stays_open_for_the_sessions_it_serves() -> None:
     assert bench.finish(count=1) == ["run a*1 gpu"], "two of the first four still run"
     assert bench.finish(count=2) == []
     bench.arrive(things("a", 1))
-    assert bench.finish(count=1) == [], "now it is closed: b is pending"
+    assert bench.plan() == [], "now it is closed: b is pending"
     assert bench.finish() == ["load b-a gpu"]
 
 
 def test_in_a_wave_a_visit_stays_open_while_the_wave_before_runs() -> None:
-    bench = Bench(PlanSettings(mode="wave")).join(gpu("one"), gpu("two", limit=2))
+    bench = Bench(PlanSettings(mode="wave")).join(gpu("one", limit=16), gpu("two", limit=2))
     bench.arrive([*things("a", 4), *things("b", 2)])
     assert bench.plan() == ["load a one", "load b two"]
     bench.loaded()

@@ -152,6 +152,26 @@ def test_submit_status_and_replay(installed: Installed, head: str) -> None:
     assert "sk-planted" not in logs + status + json.dumps(job)
 
 
+def test_rays_own_command_runs_it_too(installed: Installed, head: str) -> None:
+    store = str(installed.folder / "plain.db")
+    run = ("moot", "run", "skills", "--set", "questions.limit=20", "--fleet", "ray")
+    done = subprocess.run(
+        [
+            *(installed.bin / "python", "-m", "ray.scripts.scripts", "job", "submit"),
+            *("--address", head, "--", *run, "--store", store),
+        ],
+        cwd=installed.folder,
+        env=installed.environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = installed.json("replay", "skills", "--store", store)
+    assert (again["identical"], again["model_calls"]) == (40, 0)
+
+
 def test_a_detached_job_is_followed_and_cancelled(installed: Installed, head: str) -> None:
     (installed.folder / "slow.yaml").write_text(
         "questions: {path: 'moot:nyu_passages', limit: 40}\n"
