@@ -161,6 +161,10 @@ class Bench:
         """Return the tasks of the asks of a dispatch that runs."""
         return [ask.messages[0].parts[-1].text for ask in self.running[batch][0].asks]
 
+    def dispatched(self) -> list[str]:
+        """Return the tasks of all that runs, in the order of dispatch."""
+        return [task for number in sorted(self.running) for task in self.asked(number)]
+
     def loads(self) -> list[str]:
         """Return the experts that were loaded, in order."""
         return [line.split()[1].split("-")[0] for line in self.log if line.startswith("load")]
