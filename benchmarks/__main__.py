@@ -21,6 +21,7 @@ NAMES = (
     "b11",
     "b12",
     "b13",
+    "faults",
     "fleet_vs_simulator",
     "scale",
     "shards",
