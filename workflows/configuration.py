@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from agents.roster import Expert, Roster
 from agents.settings import checked, read_yaml, suggestion
@@ -24,6 +24,7 @@ from workflows.meetings import CrossplaySpec
 from workflows.overrides import apply_override
 from workflows.paths import with_absolute_paths
 from workflows.prompt_files import with_prompts
+from workflows.sections import ProfileSpec, QuestionsSpec, Section
 
 BASELINES = ("best_single", "oracle", "random")
 """Rows that every table has; no protocol may take their names."""
@@ -31,76 +32,6 @@ POOL = "pool"
 """In a cast: the experts of the workflow's pool."""
 
 _PASSWORD = re.compile(r"(://[^/@:]*):[^/@]*@")
-
-
-class Section(BaseModel):
-    """What all parts of a workflow share: frozen, no unknown key, numbers may name things."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
-
-
-class FieldMap(Section):
-    """Where a user's own rows hold what moot needs; by default in fields of the same name."""
-
-    id: str | None = None
-    """Unique in the file."""
-    text: str | None = None
-    """What is asked; by default the field ``text`` or ``question``."""
-    options: str | tuple[str, ...] | None = None
-    """One field that holds a list, or one field for each option."""
-    gold: str | None = None
-    """The right answer: an option's label or text, its place from 0, a number, or text."""
-    passage: str | None = None
-    subject: str | None = None
-    category: str | None = None
-    cluster: str | None = None
-    """What repeats together."""
-    kind: str | None = None
-    """choice, number or text; by default what options and gold answers look like."""
-
-
-class PairSpec(Section):
-    """How questions become two options before any session sees them."""
-
-    seed: int = 0
-    """Which wrong answer, and which order."""
-    numbers: Literal["recorded", "rules"] = "recorded"
-    """Wrong numbers: recorded wrong answers where there are some, or always made by rule."""
-
-
-class QuestionsSpec(Section):
-    """The questions of a workflow."""
-
-    path: str
-    """A file, or ``moot:NAME``."""
-    format: Literal[
-        "auto", "recorded", "votes", "debates", "passages", "jsonl", "csv", "parquet"
-    ] = "auto"
-    """``auto`` looks at the content; the last three are a user's own rows."""
-    fields: FieldMap | None = None
-    """Where a user's own rows hold what moot needs."""
-    pair: PairSpec | None = None
-    """Turn many options or a number into two options; ``true`` takes the defaults."""
-    limit: int | None = Field(None, ge=1)
-    """How many questions, drawn by the hash of seed and id; a larger limit keeps the former."""
-    seed: int = 0
-    """Of the draw."""
-    ids: tuple[str, ...] | None = None
-    """Only these questions."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expand(cls, data: object) -> object:
-        if isinstance(data, dict) and isinstance(data.get("pair"), bool):
-            return {**data, "pair": {} if data["pair"] else None}
-        return data
-
-
-class ProfileSpec(Section):
-    """Where skills are measured: recorded answers to other questions."""
-
-    path: str
-    """A file of recorded answers, or ``moot:NAME``."""
 
 
 class Budget(Section):
@@ -135,9 +66,9 @@ class ProtocolSpec(Section):
     """Which protocol."""
     name: str = ""
     """What tables call it; by default its kind."""
-    cast: dict[str, RoleCast] = {}
+    cast: dict[str, RoleCast] = Field(default_factory=dict)
     """Takes precedence over the workflow's cast."""
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
     """The protocol's parameters, with their defaults."""
 
     def build(self) -> Protocol:
@@ -161,17 +92,17 @@ class Workflow(Section):
     profile: ProfileSpec | None = None
     pool: tuple[str, ...] | None = None
     """Labels or names of recorded models; by default the models found in both files."""
-    experts: dict[str, Expert] = {}
+    experts: dict[str, Expert] = Field(default_factory=dict)
     """The roster, by label."""
     protocols: tuple[ProtocolSpec, ...] = Field(min_length=1)
     """What is compared; the meetings of a cross-play stand last."""
     crossplay: CrossplaySpec | None = None
     """Debaters that all meet, to be rated."""
-    teams: dict[str, ProtocolSpec] = {}
+    teams: dict[str, ProtocolSpec] = Field(default_factory=dict)
     """Protocols that may fill a seat in the place of an expert, by label."""
-    cast: dict[str, RoleCast] = {}
+    cast: dict[str, RoleCast] = Field(default_factory=dict)
     """Who sits in which role, for all protocols."""
-    assets: dict[str, AssetSetting] = {}
+    assets: dict[str, AssetSetting] = Field(default_factory=dict)
     """What sessions read beside their question, by name: files, or the content itself."""
     store: str = "moot.db"
     """A file of SQLite, or a database URL."""

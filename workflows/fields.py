@@ -17,7 +17,7 @@ from agents.settings import suggestion
 from protocols.errors import Mistake
 from protocols.parsing import canonical_answer
 from protocols.question import LABELS, Question, QuestionKind
-from workflows.configuration import FieldMap
+from workflows.sections import FieldMap
 from workflows.sources import Row
 
 

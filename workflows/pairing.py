@@ -21,7 +21,7 @@ from protocols.chance import Rng
 from protocols.errors import Mistake
 from protocols.parsing import canonical_answer
 from protocols.question import Question
-from workflows.configuration import PairSpec
+from workflows.sections import PairSpec
 
 
 def pair_questions(

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from protocols.registry import PROTOCOLS
-from workflows.configuration import PairSpec, RoleCast, Workflow
+from workflows.configuration import RoleCast, Workflow
+from workflows.sections import PairSpec
 
 _TEXT = {"type": "string"}
 _PROMPTS: dict[str, Any] = {

@@ -9,12 +9,14 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Engine
 
-from orchestrator.store import connect, migrate, reading, runs, views
+from orchestrator.store import connect, migrate, profiles, reading, runs, views
 from orchestrator.store.address import Address, parse_address
 from orchestrator.store.connect import Durability
 from orchestrator.store.errors import StoreMistake, told
 from orchestrator.store.locks import lock_file, lock_postgres, locked
+from orchestrator.store.profiles import ExpertRow, ProfileRows
 from orchestrator.store.rows import (
+    AskedExpert,
     LoadedTape,
     NewRun,
     NewSession,
@@ -211,6 +213,35 @@ class Store:
         """
         with self._reading() as connection:
             return views.sum_totals(connection, run_id, statuses)
+
+    def experts_asked(
+        self, run_id: int, *, statuses: Collection[str] | None = None
+    ) -> list[AskedExpert]:
+        """Return whom a run asked, in the order of its sessions, turns and slots.
+
+        Args:
+            run_id: the run.
+            statuses: only sessions in these states; all by default.
+        """
+        with self._reading() as connection:
+            return views.experts_asked(connection, run_id, statuses)
+
+    def save_profile(
+        self, run_id: int, profile: ProfileRows, experts: Sequence[ExpertRow] = ()
+    ) -> None:
+        """Keep the profile that a run measured, in the place of the one it had."""
+        with self._writing() as connection:
+            profiles.replace_profile(connection, run_id, profile, experts)
+
+    def profile(self, run_id: int) -> ProfileRows | None:
+        """Return the profile that a run measured; None where it measured none."""
+        with self._reading() as connection:
+            return profiles.read_profile(connection, run_id)
+
+    def latest_profiled(self) -> int | None:
+        """Return the id of the newest run that measured a profile; None where none did."""
+        with self._reading() as connection:
+            return profiles.latest_profiled(connection)
 
     def journal(self, run_id: int, *, shard: int = 0) -> StoreJournal:
         """Return the journal of a shard of a run, holding the shard's lock until it is closed.

@@ -13,6 +13,7 @@ from tests import postgres
 from tests.orchestrator.store_contract import StoreContract
 from tests.orchestrator.store_examples import new_run, new_session, pair, raw, write
 from tests.orchestrator.store_journal_contract import JournalContract
+from tests.orchestrator.store_profile_contract import ProfileContract
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
@@ -23,7 +24,7 @@ def url() -> Iterator[str]:
         yield url
 
 
-class TestPostgres(StoreContract, JournalContract):
+class TestPostgres(StoreContract, JournalContract, ProfileContract):
     @pytest.fixture
     def empty(self) -> None:
         """A database is empty when it is created."""

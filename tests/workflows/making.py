@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from workflows.configuration import QuestionsSpec, Workflow
+from workflows.configuration import Workflow
 from workflows.data_files import Inputs, LoadedQuestions, load_inputs, load_questions
+from workflows.sections import QuestionsSpec
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
