@@ -30,7 +30,8 @@ class Capabilities:
     images: bool = False
     """Whether image parts are read."""
     prompt_scoring: bool = False
-    """Whether the likelihood of a given text can be asked."""
+    """Whether the likelihood of a given text can be asked (``Ask.score``). The reply is made by
+    ``protocols.replies.scored``."""
     context_tokens: int | None = None
     """The longest prompt with its reply, in tokens; None where unknown or unlimited."""
 

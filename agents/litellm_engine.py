@@ -194,6 +194,33 @@ class LiteLLMEngine(Engine):
             )
 
 
+async def embed(expert: Expert, texts: Sequence[str]) -> list[list[float]]:
+    """Return a vector for each text, in one call of an embedding model.
+
+    Raises:
+        Mistake: it cannot be called, or the call failed; no key stands in the message.
+    """
+    engine = LiteLLMEngine(expert)
+    engine.check()
+    key = _environment_key(expert.key_env) if expert.key_env else None
+    arguments: dict[str, Any] = {"timeout": expert.timeout_s, "num_retries": 0}
+    if expert.base_url is not None:
+        arguments["api_base"] = expert.base_url
+        key = key or NO_KEY
+    if key is not None:
+        arguments["api_key"] = key
+    await engine.load()
+    try:
+        response = await _litellm().aembedding(model=expert.model, input=list(texts), **arguments)
+        rows = sorted(response.data, key=lambda row: int(row["index"]))
+        return [[float(value) for value in row["embedding"]] for row in rows]
+    except Exception as error:  # noqa: BLE001  # whatever it raises, there are no vectors
+        said = scrubbed(str(error), _secrets(key))
+        raise Mistake(f"expert {_label(expert)}: no vectors: {said}") from None
+    finally:
+        await engine.unload()
+
+
 def request(ask: Ask, expert: Expert, key: str | None) -> dict[str, Any]:
     """Return the arguments of litellm's completion call for `ask`."""
     arguments: dict[str, Any] = {

@@ -91,6 +91,16 @@ class RecordedFile:
         SHA-256 over the sorted (content, answer, flag) of its rows; neither the order of the
         rows nor their ids, categories and sources change it.
         """
+        if model not in self._revisions:
+            self._revisions[model] = self._revision(model)
+        return self._revisions[model]
+
+    @cached_property
+    def _revisions(self) -> dict[str, str]:
+        """Those that were asked for."""
+        return {}
+
+    def _revision(self, model: str) -> str:
         entries = []
         for row, content in zip(self.rows, self._contents, strict=True):
             answered = row.answers is not None and model in row.answers

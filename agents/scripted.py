@@ -17,7 +17,8 @@
 Every one of them takes the options of all others, so a slow voter may be flaky as well. What is
 said is a function of the ask alone. Whether an attempt goes wrong is a function of the ask's key
 and of how many attempts at it this process has seen go wrong, so a run that is killed and resumed
-ends with the same replies as one that is not. Usage is estimated (:mod:`agents.counting`).
+ends with the same replies as one that is not. Where a text is to be scored, all of them give it a
+log-likelihood that the ask's key picks. Usage is estimated (:mod:`agents.counting`).
 """
 
 from __future__ import annotations
@@ -32,18 +33,19 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agents.counting import estimated_tokens, prompt_tokens
-from agents.engine import Attempted, Engine, Throttled
+from agents.engine import Attempted, Capabilities, Engine, Throttled
 from agents.roster import Expert
 from agents.settings import checked, suggestion
 from protocols.asks import Ask
 from protocols.canonical import canonical_json, sha256_hex
 from protocols.errors import Mistake
-from protocols.replies import Boundary, Reply, Usage, failed
+from protocols.replies import Boundary, Reply, Usage, failed, scored
 
 NAMES = ("constant", "echo", "flaky", "gpu", "script", "slow", "voter")
 
 _TIMING = {"latency_s", "batch_limit", "wait_s", "load_s", "t0_s", "t1_s"}
 _SPEAKS_AS_INNER = {"flaky", "gpu", "slow"}
+_WORST_SCORE = 3.0
 
 
 class Script(BaseModel):
@@ -150,6 +152,8 @@ def script_revision(expert: Expert) -> str:
 class ScriptedEngine(Engine):
     """Says what its script says."""
 
+    capabilities = Capabilities(prompt_scoring=True)
+
     def __init__(self, expert: Expert) -> None:
         self._script = read_script(expert)
         self.batch_limit = self._script.batch_limit
@@ -188,6 +192,10 @@ class ScriptedEngine(Engine):
             wrong = self._go_wrong(ask)
             if wrong is not None:
                 return wrong
+        if ask.score:
+            share = 1 + int(ask.key[:8], 16)
+            usage = Usage(prompt_tokens(ask.messages), 0)
+            return scored(-_WORST_SCORE * share / (1 << 32), usage=usage)
         text = self._says(self._script, ask)
         if text is None:
             return failed("provider", f"the script has no lines for the seat {ask.seat.name!r}")

@@ -2,8 +2,9 @@
 
 Theory. An ask names a seat (who is asked) and carries messages (what is asked). Its key is the
 SHA-256 of canonical JSON over everything that can change the output: model and revision,
-effective sampling, messages (parts by hash), options, reply schema, and the number of times the
-same request was made before in this session (so that repeated draws differ). Roster label, seat,
+effective sampling, messages (parts by hash), options, reply schema, whether a score is wanted
+instead of words, and the number of times the same request was made before in this session (so that
+repeated draws differ). Roster label, seat,
 engine, address, price and time limits are not in it: a laptop and a cluster ask the same keys.
 
 A protocol makes asks without a place; ``tape.advance`` numbers them (turn, slot, occurrence) when
@@ -130,6 +131,9 @@ class Ask:
     """Turn and slot; set by ``tape.advance``."""
     occurrence: int = 0
     """How often the same request was made before in this session; set by ``tape.advance``."""
+    score: bool = False
+    """Whether nothing is to be generated, but to be said how likely the last message is, which the
+    assistant speaks, behind those before it; see ``Reply.score``. Part of an ask's identity."""
     _key: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -145,9 +149,10 @@ class Ask:
         messages = ",".join([_message_json(message) for message in self.messages])
         options = _options_json(self.options) if self.options else "[]"
         schema = "null" if self.schema is None else self.schema
+        score = ',"score":true' if self.score else ""  # so that other asks keep their keys
         return (
             f'{{"messages":[{messages}],"model":{self.seat.model_json},"options":{options},'
-            f'"sampling":{self.seat.sampling_json},"schema":{schema}}}'
+            f'"sampling":{self.seat.sampling_json},"schema":{schema}{score}}}'
         )
 
     def numbered(self, place: Place, occurrences: dict[str, int]) -> Ask:
@@ -164,6 +169,7 @@ class Ask:
             self.question,
             place,
             occurrence,
+            self.score,
         )
         key = first_key if occurrence == 0 else request_key(request, occurrence)
         object.__setattr__(ask, "_key", key)

@@ -78,6 +78,9 @@ class Role:
     draws: bool = False
     """Whether one expert is asked the same thing several times, or in more than one turn; experts
     that hold one recorded answer each cannot serve such a role."""
+    scores: bool = False
+    """Whether it is asked how likely a given text is (``Ask.score``); only experts whose engine can
+    tell (``Capabilities.prompt_scoring``) can serve such a role, and no team."""
 
 
 class Protocol(BaseModel, ABC):

@@ -106,25 +106,28 @@ class Deliberation:
         if said is None:
             alike = solver_messages(question, passage=passage)
             return tuple([Ask(seat, alike, question=question.id) for seat in self.seats])
-        return tuple(
-            [
-                Ask(
-                    seat,
-                    solver_messages(question, passage=passage, said=parts),
-                    question=question.id,
-                )
-                for seat, parts in zip(self.seats, said, strict=True)
-            ]
-        )
+        places = range(len(self.seats))
+        return tuple([self.ask(place, parts) for place, parts in zip(places, said, strict=True)])
+
+    def ask(self, place: int, said: Sequence[Part]) -> Ask:
+        """Return an ask for an answer from one seat; `said` stands before the task."""
+        messages = solver_messages(self.question, passage=self._passage, said=said)
+        return Ask(self.seats[place], messages, question=self.question.id)
 
     def take(self, replies: Iterable[Reply]) -> Ballot:
         """Take one round of answers by plain vote: :meth:`hear`, then :meth:`close`."""
         self.hear(replies)
         return self.close()
 
-    def hear(self, replies: Iterable[Reply]) -> None:
-        """Take one reply from every seat; see the module's docstring for what becomes of it."""
-        for place, given in enumerate(replies):
+    def hear(self, replies: Iterable[Reply], places: Iterable[int] | None = None) -> None:
+        """Take one reply from every seat; see the module's docstring for what becomes of it.
+
+        Args:
+            replies: in the order of the seats.
+            places: which seats were asked; all where None.
+        """
+        asked = range(len(self.seats)) if places is None else places
+        for place, given in zip(asked, replies, strict=True):
             reply = cleaned(given)
             if reply.failure is not None:
                 self._lost.append(reply)
@@ -186,6 +189,42 @@ class Deliberation:
         for other in others:
             parts += (theirs, self.said(other) or silence())
         return parts
+
+    def decided(self, ballot: Ballot, final: Reply | None, *, rule: str, **told: Any) -> Outcome:
+        """Return the outcome where one reply decides that was written with the answers in view.
+
+        Nothing stands in for it: where it failed the session failed, and where it cannot be read
+        the outcome is unparsed. The vote of the answers that stand is told beside it (``vote`` and
+        ``votes``).
+
+        Args:
+            ballot: the vote.
+            final: what decides; None where nobody was asked, as there was nothing to decide on.
+            rule: the rule's name.
+            told: what else is told.
+        """
+        if final is not None:
+            self.note((final,))
+        outcome = self.outcome(ballot, rule=rule, vote=ballot.answer, votes=ballot.votes, **told)
+        nothing: dict[str, Any] = {
+            "votes": {},
+            "answered_by": None,
+            "tie_rule": "none",
+            "tie_broken": False,
+        }
+        if final is None:
+            status = outcome.status if outcome.status == "failed" else "unparsed"
+            return outcome.model_copy(update={**nothing, "status": status, "answer": None})
+        reading = read_answer(cleaned(final), self.question)
+        answer = reading.value if isinstance(reading, Parsed) else None
+        failure = final.failure
+        decided: dict[str, Any] = {
+            "status": "failed" if failure else "unparsed" if answer is None else "answered",
+            "answer": answer,
+            "boundary": failure.boundary if failure else None,
+            "unparsed": outcome.unparsed + int(failure is None and answer is None),
+        }
+        return outcome.model_copy(update=nothing | decided)
 
     def outcome(self, ballot: Ballot, *, rule: str, **told: Any) -> Outcome:
         """Return the outcome: the vote of the answers that stand at the end."""

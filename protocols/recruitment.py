@@ -1,19 +1,11 @@
-"""Recruitment by skill: who is asked a question, and why (Symbolic-MoE, arXiv 2503.05641).
+"""Recruitment by skill: what each expert is worth on a question (Symbolic-MoE, arXiv 2503.05641).
 
-Theory. Three pure steps, each from one value to the next::
+The steps match and score; selecting, trimming and planning are those of all rules (``routing/``).
 
-    match_skills, score     skills and a profile  ->  Scores (a weight for each expert)
-    select                  Scores and chance     ->  Selection (draws for each expert)
-    plan                    Selection             ->  Recruitment (one ask for each distinct expert)
-
-A Selection is a value of its own because a step over many questions belongs between `select` and
-`plan`: the source redraws experts that are hardly ever recruited. Such a step takes selections and
-returns selections; nothing else changes.
-
-Departures from the source. Experts drawn twice for one question are one ask of weight 2. A skill
-of the question that shares no character trigram with any known skill matches none (the source
-embeds skills and always finds a nearest). Where all competencies are zero they count as equal, and
-so do the candidates where all their weights are zero.
+Departures from the source. A skill of the question that is similar to no known skill matches none
+(the source embeds skills and always finds a nearest). Where all competencies are zero they count
+as equal, and so do the candidates where all their weights are zero. A question without a known
+skill goes by competency (the source's code then draws evenly).
 """
 
 from __future__ import annotations
@@ -23,13 +15,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from protocols.chance import Rng
 from protocols.profile import SkillProfile
-
-if TYPE_CHECKING:
-    from networkx import DiGraph
 
 Variant = Literal["source", "softmax"]
 Similarity = Callable[[str, str], float]
@@ -43,7 +31,7 @@ class SkillMatch(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class SkillScores:
     """What each expert of the pool is worth on a question; every tuple is in pool order."""
 
     experts: tuple[str, ...]
@@ -54,49 +42,6 @@ class Scores:
     """G: the expert's share of the pool's competency, sharpened by the temperature; sums to 1."""
     weights: tuple[float, ...]
     """w: S times G of the experts with S > 0, or its softmax; 0 for the others."""
-
-    @property
-    def odds(self) -> tuple[float, ...]:
-        """The chance of each expert in one draw: the weights, summing to 1."""
-        total = math.fsum(self.weights)
-        return tuple(weight / total for weight in self.weights)
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """How often each expert of the pool was drawn for one question."""
-
-    scores: Scores
-    draws: tuple[int, ...]
-    """In pool order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recruit:
-    """One expert of a team."""
-
-    expert: str
-    """The label in the roster."""
-    index: int
-    """Its place in the pool, from 0."""
-    draws: int
-    """How often it was drawn."""
-    weight: float
-    """Its skill weight w."""
-    odds: float
-    """Its chance in one draw."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recruitment:
-    """The team for one question."""
-
-    matches: tuple[SkillMatch, ...]
-    """The question's skills and the known skills they were read as."""
-    team: tuple[Recruit, ...]
-    """The distinct experts, in pool order."""
-    scores: Scores
-    """What the draw stood on."""
 
 
 @lru_cache(maxsize=8192)
@@ -146,7 +91,7 @@ def score(
     *,
     temperature: float = 0.5,
     variant: Variant = "source",
-) -> Scores:
+) -> SkillScores:
     """Weigh each expert of a pool for a question with the given known skills.
 
     S(m) is the sum of m's scores over `skills`; experts with S > 0 are candidates, and where there
@@ -173,7 +118,7 @@ def score(
         products = {i: math.exp((value - top) / temperature) for i, value in products.items()}
     elif not any(products.values()):
         products = dict.fromkeys(candidates, 1.0)
-    return Scores(
+    return SkillScores(
         experts=tuple(experts),
         suitability=tuple(suitability),
         competency=competency,
@@ -200,85 +145,3 @@ def _shares(values: Sequence[float], power: float) -> tuple[float, ...]:
 def _rounded(value: float) -> float:
     """Return 12 significant digits: the last ones of exp and pow differ between machines."""
     return float(f"{value:.12g}")
-
-
-def draw(
-    weights: Sequence[float], k: int, rng: Rng, *, replacement: bool = True
-) -> tuple[int, ...]:
-    """Return how often each place is drawn.
-
-    With replacement: k draws with chances proportional to the weights. Without: the k largest
-    weights once each, equal ones in their order, nothing left to chance; fewer than k where fewer
-    weights are positive.
-    """
-    counts = [0] * len(weights)
-    if replacement:
-        for _ in range(k):
-            counts[rng.weighted(weights)] += 1
-        return tuple(counts)
-    order = sorted(range(len(weights)), key=lambda i: (-weights[i], i))
-    for i in order[:k]:
-        counts[i] = int(weights[i] > 0.0)
-    return tuple(counts)
-
-
-def select(scores: Scores, k: int, rng: Rng, *, replacement: bool = True) -> Selection:
-    """Draw k experts of a pool; see :func:`draw`."""
-    return Selection(scores, draw(scores.weights, k, rng, replacement=replacement))
-
-
-def plan(selection: Selection, matches: Sequence[SkillMatch] = ()) -> Recruitment:
-    """Return the team: one recruit for each distinct expert, in pool order."""
-    scores = selection.scores
-    odds = scores.odds
-    team = tuple(
-        Recruit(scores.experts[i], i, draws, scores.weights[i], _rounded(odds[i]))
-        for i, draws in enumerate(selection.draws)
-        if draws
-    )
-    return Recruitment(tuple(matches), team, scores)
-
-
-def recruitment_graph(
-    question: str,
-    recruitment: Recruitment,
-    profile: SkillProfile,
-    *,
-    aggregator: str,
-    vote_weights: Sequence[float],
-) -> DiGraph[str]:
-    """Return the graph question -> skill -> expert -> aggregator of one recruitment.
-
-    Nodes are named ``kind:label`` and carry both. Weights: 1 for each skill of the question that
-    reads as the known one; the expert's score in the skill; the expert's weight in the
-    aggregation. A team recruited without any known skill hangs on the question by its odds.
-
-    Args:
-        question: the question's id.
-        recruitment: the team.
-        profile: where the skill scores come from.
-        aggregator: what joins the answers: a rule's name or an expert's label.
-        vote_weights: weight of each team member in the aggregation, in the team's order.
-    """
-    from networkx import DiGraph
-
-    graph = DiGraph()
-
-    def node(kind: str, label: str) -> str:
-        name = f"{kind}:{label}"
-        graph.add_node(name, kind=kind, label=label)
-        return name
-
-    source, sink = node("question", question), node("aggregator", aggregator)
-    read_as = Counter(match.known for match in recruitment.matches)
-    for skill, times in sorted(read_as.items()):
-        asked_as = [match.skill for match in recruitment.matches if match.known == skill]
-        graph.add_edge(source, node("skill", skill), weight=times, asked_as=asked_as)
-    for recruit, vote_weight in zip(recruitment.team, vote_weights, strict=True):
-        expert = node("expert", recruit.expert)
-        for skill in sorted(read_as):
-            graph.add_edge(f"skill:{skill}", expert, weight=profile.skill(recruit.expert, skill))
-        if not read_as:
-            graph.add_edge(source, expert, weight=recruit.odds)
-        graph.add_edge(expert, sink, weight=vote_weight)
-    return graph

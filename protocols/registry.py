@@ -20,11 +20,15 @@ from protocols.errors import Mistake
 P = TypeVar("P", bound=Protocol)
 
 _BUILT_IN = {
+    "aggregator_bench": "protocols.aggregator_bench:AggregatorBench",
+    "annotate_skills": "protocols.annotation:AnnotateSkills",
     "consultancy": "protocols.consultancy:Consultancy",
     "debate": "protocols.debate:Debate",
     "direct_answer": "protocols.direct_answer:DirectAnswer",
     "diverse_debate": "protocols.diverse_debate:DiverseDebate",
     "double_consultancy": "protocols.consultancy:DoubleConsultancy",
+    "eigen_refine": "protocols.eigen_refine:EigenRefine",
+    "mixture_of_agents": "protocols.mixture_of_agents:MixtureOfAgents",
     "moderated_debate": "protocols.moderated_debate:ModeratedDebate",
     "multiagent_debate": "protocols.multiagent_debate:MultiagentDebate",
     "nyu_consultancy": "protocols.nyu:NyuConsultancy",
@@ -32,15 +36,19 @@ _BUILT_IN = {
     "offline_judge": "protocols.offline_judge:OfflineJudge",
     "peer_review": "protocols.peer_review:PeerReview",
     "plurality": "protocols.plurality:Plurality",
+    "rank_and_fuse": "protocols.rank_and_fuse:RankAndFuse",
     "reconcile": "protocols.reconcile:Reconcile",
     "recursive_critique": "protocols.recursive_critique:RecursiveCritique",
     "review_and_revise": "protocols.review_revise:ReviewAndRevise",
     "review_dialogue": "protocols.review_dialogue:ReviewDialogue",
     "review_panel": "protocols.review_panel:ReviewPanel",
+    "routed": "protocols.routed:Routed",
     "self_consistency": "protocols.self_consistency:SelfConsistency",
     "self_refine": "protocols.self_refine:SelfRefine",
+    "speculative_verdict": "protocols.speculative_verdict:SpeculativeVerdict",
     "symbolic_moe": "protocols.symbolic_moe:SymbolicMoE",
     "topology_debate": "protocols.topology_debate:TopologyDebate",
+    "xolver": "protocols.xolver:Xolver",
 }
 
 

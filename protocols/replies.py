@@ -8,6 +8,7 @@ recorded beside it and no protocol may read them (``tests/test_layering.py`` hol
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,7 +24,8 @@ PERMANENT_CAUSES = frozenset(
 )
 """Causes that another attempt cannot cure."""
 
-DistributionSource = Literal["logprobs", "samples", "stated", "exact"]
+DistributionSource = Literal["logprobs", "samples", "stated", "exact", "score"]
+_LEAST_SHARE = 1e-300
 Finish = Literal["stop", "length", "content_filter", "failure"]
 
 
@@ -64,9 +66,11 @@ class Reply:
     failure: Failure | None = None
     """Why there is no content."""
     distribution: tuple[float, ...] | None = None
-    """Probabilities over the ask's options, in their order, summing to 1."""
+    """Probabilities over the ask's options, in their order, summing to 1; of an ask that wants a
+    score one number, the geometric mean of the tokens' probabilities."""
     distribution_source: DistributionSource | None = None
-    """Where the distribution comes from; different sources are not comparable."""
+    """Where the distribution comes from; different sources are not comparable. ``score`` marks
+    what :attr:`score` reads."""
     usage: Usage = Usage()
     """Tokens."""
     finish: Finish = "stop"
@@ -85,6 +89,18 @@ class Reply:
     def failed(self) -> bool:
         """Whether there is a failure instead of content."""
         return self.failure is not None
+
+    @property
+    def score(self) -> float | None:
+        """The mean log-likelihood of a token of the text that was to be scored; 0 or less.
+
+        It is minus the logarithm of the text's perplexity. None where nothing was scored. It is
+        kept as a probability, so that it has a place in every store and tape that there is.
+        """
+        share = self.distribution
+        if self.failed or self.distribution_source != "score" or share is None:
+            return None
+        return math.log(share[0]) if len(share) == 1 and 0.0 < share[0] <= 1.0 else None
 
     @property
     def seen_json(self) -> str:
@@ -128,6 +144,23 @@ class Reply:
             self.latency_s,
             self.model_served,
         )
+
+
+def scored(log_likelihood: float, *, usage: Usage = Usage(), latency_s: float = 0.0) -> Reply:
+    """Return the reply to an ask that wants a score.
+
+    Args:
+        log_likelihood: the mean over the tokens of the scored text, 0 or less.
+        usage: tokens; what is scored counts as prompt.
+        latency_s: seconds from dispatch to reply.
+    """
+    share = math.exp(min(0.0, log_likelihood))
+    return Reply(
+        distribution=(max(share, _LEAST_SHARE),),
+        distribution_source="score",
+        usage=usage,
+        latency_s=latency_s,
+    )
 
 
 def failed(boundary: Boundary, message: str, *, cause: str = "", latency_s: float = 0.0) -> Reply:

@@ -172,6 +172,11 @@ def _answered(team: Team, ask: Ask, name: str, rng: Rng, account: _Account) -> S
     Raises:
         Mistake: its protocol cannot take what it is asked.
     """
+    if ask.score:
+        raise Mistake(
+            f"the team {team.expert!r} cannot say how likely a text is, as {ask.seat.role!r} is "
+            "asked to; cast an expert whose engine scores prompts"
+        )
     brief = Brief(team, ask, name)
     why = team.protocol.check_question(brief.question)
     if why is not None:
@@ -314,7 +319,7 @@ class Brief:
 
     def _distribution(self, outcome: Outcome) -> tuple[tuple[float, ...] | None, Any]:
         """Return the distribution over the ask's options, where they are wanted, and its source."""
-        labels = self.ask.options
+        labels = self.question.labels if self.ask.options else ()
         total = sum(outcome.votes.get(label, 0.0) for label in labels)
         if labels and outcome.distribution is not None:
             sources = set(outcome.detail.get("distribution_sources", ())) - {None, "answer"}

@@ -69,6 +69,10 @@ class AnswerKey(BaseModel):
     """Of an imported run: what the source tells of each session, by question id."""
     best_single: str | None = None
     """The expert that was best on other data; None where nothing was measured."""
+    cross_validated: dict[str, float] = {}
+    """Rule -> its accuracy on the profile's questions, each judged without having seen it."""
+    selected: str | None = None
+    """The best of them; None where no rule was tried."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the key as a JSON object."""
@@ -107,14 +111,15 @@ class AnswerKey(BaseModel):
     def correctness(self, outcome: Outcome, question_id: str) -> float | None:
         """Return how right an outcome is, from 0 to 1; None is missing, never wrong.
 
-        A single expert's outcome counts as the source scored it, where it did; so does the
-        outcome of a rule that came down to one expert of whom only the score was recorded.
+        A single expert's outcome counts as the source scored it, where it did; so does that of a
+        rule that recruited one expert, or came down to one of whom only the score was recorded.
         Everything else counts by its readings (the mean over orders or sides) or by its answer.
         What was refused, overlong, malformed, unparsed or abstained is not correct; a recorded
         session that had no judge is missing.
         """
         flag = self.flags.get(outcome.answered_by or "", {}).get(question_id)
-        if flag is not None and (outcome.rule == "single" or outcome.missing):
+        alone = outcome.rule == "single" or "recruitment" in outcome.detail
+        if flag is not None and (alone or outcome.missing):
             return float(flag)
         gold = self.gold.get(question_id)
         recorded = self.recorded.get(question_id)

@@ -110,6 +110,7 @@ async def run_async(
     """Run a workflow to its end, or go on with it; see :func:`run`."""
     from orchestrator.run import prepare
     from orchestrator.store import Store
+    from orchestrator.tuning import quiet_garbage_collector
     from workflows.casting import run_spec
     from workflows.checks import workflow_warnings
     from workflows.data_files import load_inputs
@@ -118,37 +119,39 @@ async def run_async(
     loaded = workflow if isinstance(workflow, Workflow) else load_workflow(workflow, [*overrides])
     if isinstance(workflow, Workflow) and overrides:
         raise Mistake("overrides belong to a workflow file; change the Workflow itself")
-    inputs = load_inputs(loaded)
-    spec = run_spec(loaded, inputs)
-    where = Where.chosen(loaded.fleet, fleet, address, drivers)
-    where.check()
-    notes = (
-        *inputs.questions.notes,
-        *workflow_warnings(loaded, inputs),
-        *store_notes(loaded.store, where),
-    )
-    for note in notes:
-        if hooks.on_note:
-            hooks.on_note(note)
-    with Store.open(loaded.store) as store:
-        prepared = prepare(store, spec, new=new)
-        if retry_failed:
-            from orchestrator.fork import retry_failed as repeat
-
-            repeated = repeat(store, prepared.run_id)
-            prepared = replace(prepared, done=prepared.done - repeated)
-        if hooks.on_prepared:
-            hooks.on_prepared(prepared)
-        return await finish(
-            store,
-            prepared,
-            spec,
-            where,
-            url=loaded.store,
-            budget=loaded.budget.calls if loaded.budget else None,
-            hooks=hooks,
-            notes=notes,
+    with quiet_garbage_collector():  # nothing that a run makes by the thousand is soon let go
+        inputs = load_inputs(loaded)
+        spec = run_spec(loaded, inputs)
+        where = Where.chosen(loaded.fleet, fleet, address, drivers)
+        where.check()
+        notes = (
+            *inputs.questions.notes,
+            *workflow_warnings(loaded, inputs),
+            *store_notes(loaded.store, where),
         )
+        for note in notes:
+            if hooks.on_note:
+                hooks.on_note(note)
+        with Store.open(loaded.store) as store:
+            prepared = prepare(store, spec, new=new)
+            if retry_failed:
+                from orchestrator.fork import retry_failed as repeat
+
+                repeated = repeat(store, prepared.run_id)
+                prepared = replace(prepared, done=prepared.done - repeated)
+            if hooks.on_prepared:
+                hooks.on_prepared(prepared)
+            budget = loaded.budget.calls if loaded.budget else None
+            return await finish(
+                store,
+                prepared,
+                spec,
+                where,
+                url=loaded.store,
+                budget=budget,
+                hooks=hooks,
+                notes=notes,
+            )
 
 
 def run(

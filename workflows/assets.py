@@ -19,17 +19,32 @@ from protocols.cast import Asset, Cast
 from protocols.contract import Protocol
 from protocols.convincing import CONVINCING, ConvincingSamples
 from protocols.errors import Mistake
+from protocols.evidence import EVIDENCE
 from protocols.judging import EXEMPLARS, exemplar_parts
 from protocols.offline_judge import TRANSCRIPTS, recorded_rounds
 from protocols.profile import PROFILE
 from protocols.question import Question
+from protocols.routing.group import TEAMS
+from protocols.similarity import VECTORS, check_vectors
+from protocols.skills import MATCHES, SKILLS, check_matches, check_skills
 from workflows.sources import locate, open_source
 
 AssetSetting = str | list[Any] | dict[str, Any]
 """A file, or the content itself."""
 
-KINDS = {EXEMPLARS: "exemplars", CONVINCING: CONVINCING, TRANSCRIPTS: TRANSCRIPTS}
+SKILL_ASSETS = {SKILLS: check_skills, MATCHES: check_matches, VECTORS: check_vectors}
+"""Assets on the skills of questions, which whoever reads a profile reads too where they are."""
+KINDS = {
+    EXEMPLARS: "exemplars",
+    CONVINCING: CONVINCING,
+    TRANSCRIPTS: TRANSCRIPTS,
+    **{name: name for name in SKILL_ASSETS},
+}
 """The assets that moot's own protocols read: name -> kind. Others are of the kind of their name."""
+MEASURED = (PROFILE, EVIDENCE)
+"""Assets that no file holds: they are measured, by the key ``profile``."""
+MADE = (*MEASURED, TEAMS)
+"""Assets that no file holds: those, and the teams that are settled over the run's questions."""
 _YAML = (".yaml", ".yml")
 
 
@@ -44,8 +59,12 @@ def checked_assets(data: object, where: str) -> dict[str, AssetSetting]:
     if not isinstance(data, Mapping):
         raise Mistake(f"{where}: not a mapping; write NAME: FILE")
     for name, setting in data.items():
-        if name == PROFILE:
-            raise Mistake(f"{where}.{name}: a profile is measured; write  profile: {{path: FILE}}")
+        if name in MEASURED:
+            raise Mistake(f"{where}.{name}: this is measured; write  profile: {{path: FILE}}")
+        if name == TEAMS:
+            raise Mistake(
+                f"{where}.{name}: teams are settled over the run's questions; leave it out"
+            )
         if not isinstance(setting, (str, list, dict)) or not setting:
             raise Mistake(f"{where}.{name}: neither a file nor its content; write {name}: FILE")
     return {str(name): setting for name, setting in data.items()}
@@ -64,7 +83,7 @@ def load_assets(
         Mistake: no protocol reads an asset of that name, there is no such file, or it does not
             hold what the name says.
     """
-    known = {*KINDS, *(name for protocol in protocols for name in protocol.assets())} - {PROFILE}
+    known = {*KINDS, *(name for protocol in protocols for name in protocol.assets())} - {*MADE}
     loaded = {}
     for name, setting in settings.items():
         where = f"assets.{name}"
@@ -81,7 +100,7 @@ def asset_problems(
     """Yield what a protocol lacks in the assets that it reads."""
     cast = Cast(members={}, assets=dict(assets))
     for name in protocol.assets():
-        if name == PROFILE:
+        if name in MADE:
             continue
         if name not in assets:
             yield f"reads the asset {name!r}; write  assets: {{{name}: FILE}}"
@@ -98,6 +117,8 @@ def asset_warnings(
 ) -> Iterator[str]:
     """Yield which assets have no effect: nobody reads them, or they are about somebody else."""
     read = {name for protocol in protocols for name in protocol.assets()}
+    if read & set(MEASURED):
+        read |= set(SKILL_ASSETS)
     for name, asset in assets.items():
         if name not in read:
             yield f"assets.{name}: no protocol reads it with these parameters"
@@ -129,6 +150,8 @@ def _asset(name: str, content: object, where: str) -> Asset:
         problems = _refused(exemplar_parts, cast, shots)
     elif name == TRANSCRIPTS:
         problems = _transcript_problems(asset.content)
+    elif name in SKILL_ASSETS:
+        problems = _refused(SKILL_ASSETS[name], asset)
     else:
         problems = iter(())
     for problem in problems:

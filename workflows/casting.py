@@ -9,12 +9,11 @@ the pool if it may hold several, else the only expert there is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from agents.profiles import profile_from_recorded
 from agents.recorded import recorded_model
 from agents.roster import Expert, Roster
 from agents.settings import suggestion
@@ -23,10 +22,15 @@ from orchestrator.spec import Entry, RunSpec
 from protocols.cast import Asset, Cast, Member, Team
 from protocols.contract import Protocol, Role
 from protocols.errors import Mistake
+from protocols.evidence import EVIDENCE
 from protocols.profile import PROFILE, SkillProfile
+from protocols.skills import SKILLS, skills_asset
 from workflows.answer_key import AnswerKey
+from workflows.assets import SKILL_ASSETS
 from workflows.configuration import POOL, ProtocolSpec, RoleCast, Workflow
 from workflows.data_files import Inputs, run_name
+from workflows.measuring import Skilled
+from workflows.settling import with_teams
 from workflows.sources import PACKED, locate
 
 
@@ -57,7 +61,7 @@ class Casting:
         if self.inputs.questions.recorded is None:
             return tuple(self.workflow.experts)
         profile = self.inputs.profile
-        known = None if profile is None else set(profile.models)
+        known = None if profile is None else set(profile.experts)
         return tuple(m for m in self.recorded_experts if known is None or m in known)
 
     def expert(self, label: str) -> Expert:
@@ -116,18 +120,23 @@ class Casting:
         return self._recorded_here(self.pool)
 
     @cached_property
-    def profile(self) -> SkillProfile | None:
-        """The pool's skills, measured on the profile's file; None without one."""
-        file = self.inputs.profile
-        if file is None:
+    def skilled(self) -> Skilled | None:
+        """What is known of the pool's experts; None without a profile."""
+        source = self.inputs.profile
+        if source is None:
             return None
-        known = set(file.models)
-        models = {
-            label: recorded_model(expert) if expert.provider == "recorded" else label
-            for label in self.pool
-            for expert in (self.expert(label),)
-        }
-        return profile_from_recorded(file, {k: m for k, m in models.items() if m in known})
+        return source.skilled(
+            {
+                label: recorded_model(expert) if expert.provider == "recorded" else label
+                for label in self.pool
+                for expert in (self.expert(label),)
+            }
+        )
+
+    @property
+    def profile(self) -> SkillProfile | None:
+        """The pool's skills; None without a profile."""
+        return None if self.skilled is None else self.skilled.profile
 
     @cached_property
     def answer_key(self) -> AnswerKey:
@@ -144,11 +153,10 @@ class Casting:
         """Return the cast of a protocol."""
         known = self.inputs.assets
         assets: dict[str, Asset] = {n: known[n] for n in protocol.assets() if n in known}
-        if self.profile is not None and self._uses_profile(protocol, spec):
-            assets[PROFILE] = self.profile.as_asset()
+        assets |= self._measured(protocol, spec)
         roles = {role: self.seated(spec, role) for role in protocol.roles()}
         filled = {role: labels for role, labels in roles.items() if labels}
-        return Cast(
+        cast = Cast(
             members={
                 role.name: tuple(self.member(label, roster) for label in labels)
                 for role, labels in filled.items()
@@ -156,6 +164,7 @@ class Casting:
             readers=frozenset(role.name for role in filled if self.reads_passage(spec, role)),
             assets=assets,
         )
+        return with_teams(protocol, self.inputs.questions.questions, cast, self.workflow.seed)
 
     def member(self, label: str, roster: Roster) -> Member | Team:
         """Return who fills a seat: an expert, or a team with a cast of its own.
@@ -179,6 +188,39 @@ class Casting:
                     yield label
                 else:
                     yield from self.experts_in(team)
+
+    def _measured(self, protocol: Protocol, spec: ProtocolSpec) -> dict[str, Asset]:
+        """Return what a cast holds of the measured experts: profile, evidence, skills."""
+        if self.skilled is None:
+            return {}
+        read, found = protocol.assets(), {}
+        if self._uses_profile(protocol, spec):
+            found[PROFILE] = self._profile_asset
+        if EVIDENCE in read and self._evidence_asset is not None:
+            found[EVIDENCE] = self._evidence_asset
+        if (PROFILE in read or EVIDENCE in read) and self._skills_asset is not None:
+            found[SKILLS] = self._skills_asset
+        if PROFILE in read or EVIDENCE in read:
+            found |= {n: a for n, a in self.inputs.assets.items() if n in SKILL_ASSETS}
+        return found
+
+    @cached_property
+    def _profile_asset(self) -> Asset:
+        assert self.skilled is not None
+        return self.skilled.profile.as_asset()
+
+    @cached_property
+    def _evidence_asset(self) -> Asset | None:
+        evidence = None if self.skilled is None else self.skilled.evidence
+        return None if evidence is None else evidence.as_asset()
+
+    @cached_property
+    def _skills_asset(self) -> Asset | None:
+        """The skills of the run's questions, where they are read from their words."""
+        words = None if self.skilled is None else self.skilled.text_skills
+        if words is None:
+            return None
+        return skills_asset({q.key: words.skills(q) for q in self.inputs.questions.questions})
 
     def _uses_profile(self, protocol: Protocol, spec: ProtocolSpec) -> bool:
         """Whether a cast holds the profile: if it must, or if the pool votes (ties need it)."""
@@ -240,5 +282,17 @@ def run_spec(workflow: Workflow, inputs: Inputs) -> RunSpec:
         seed=workflow.seed,
         repeats=workflow.repeats,
         config=workflow.resolved(),
-        answer_key=casting.answer_key.as_json(),
+        answer_key=_with_selection(casting, entries).as_json(),
     )
+
+
+def _with_selection(casting: Casting, entries: Sequence[Entry]) -> AnswerKey:
+    """Return the answer key with the rule that cross-validation selects, where it is asked for."""
+    key, spec = casting.answer_key, casting.workflow.profile
+    evidence = casting.skilled.evidence if casting.skilled else None
+    if spec is None or spec.folds is None or evidence is None:
+        return key
+    from workflows.selection import selection
+
+    tried, best = selection(entries, evidence, spec.folds, seed=casting.workflow.seed)
+    return key.model_copy(update={"cross_validated": tried, "selected": best})

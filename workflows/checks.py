@@ -14,11 +14,14 @@ from protocols.asks import Model
 from protocols.cast import Member
 from protocols.contract import Protocol, Role
 from protocols.errors import Mistake
+from protocols.evidence import EVIDENCE
 from protocols.profile import PROFILE
+from protocols.skills import SKILLS
 from workflows.assets import asset_problems, asset_warnings
 from workflows.casting import Casting
 from workflows.configuration import ProtocolSpec, Workflow
 from workflows.data_files import Inputs
+from workflows.measuring import Skilled
 from workflows.rehearsal import rehearse
 
 
@@ -64,6 +67,13 @@ def workflow_warnings(workflow: Workflow, inputs: Inputs) -> list[str]:
     found.extend(f"teams.{label}: sits nowhere" for label in workflow.teams if label not in seated)
     if workflow.repeats > 1 and casting.recorded_pool:
         found.append("repeats: recorded experts give the same answers in every repeat")
+    same = inputs.profile.asks_any_of(inputs.questions.questions) if inputs.profile else None
+    if same is not None:
+        found.append(
+            f"profile: the experts were measured on questions of this run too ({same!r}): what is "
+            "learned there has seen the answers, and its figures are too good"
+        )
+    found += _recruiting_warnings(casting)
     file = inputs.questions.recorded
     if file is not None and file.correctness_only:
         found.append(
@@ -71,6 +81,36 @@ def workflow_warnings(workflow: Workflow, inputs: Inputs) -> list[str]:
             "answered: rules that join several experts have nothing to vote on and are missing"
         )
     return list(dict.fromkeys(found))
+
+
+def _recruiting_warnings(casting: Casting) -> Iterator[str]:
+    """Yield what the measured experts lack for the protocols that recruit among them."""
+    inputs, skilled = casting.inputs, _skilled(casting)
+    if inputs.profile is None or skilled is None:
+        return
+    name, protocols = inputs.profile.name, [spec.build() for spec in _specs(casting.workflow)]
+    no_answers = skilled.evidence is not None and not skilled.evidence.answers
+    fusers = any(getattr(protocol, "aggregate", "") == "fuser" for protocol in protocols)
+    if fusers and no_answers:
+        yield (
+            f"profile: {name} holds no answers, only who was right: a fuser learns nothing from "
+            "it, and votes weighted by accuracy stand in"
+        )
+    reads = any({PROFILE, EVIDENCE} & {*protocol.assets()} for protocol in protocols)
+    annotates = any(getattr(protocol, "annotate", False) for protocol in protocols)
+    if reads and inputs.profile.skills_by_expert and not annotates and SKILLS not in inputs.assets:
+        yield (
+            f"profile: an expert named the skills of {name}, and nobody names those of this run: "
+            "its questions go by category and subject; write  assets: {skills: FILE}  (moot "
+            "experts skills)"
+        )
+
+
+def _skilled(casting: Casting) -> Skilled | None:
+    try:
+        return casting.skilled
+    except Mistake:
+        return None  # a label of the pool that names nobody, which the pool's problems say
 
 
 def _specs(workflow: Workflow) -> tuple[ProtocolSpec, ...]:
@@ -159,15 +199,22 @@ def _role_problems(casting: Casting, role: Role, labels: tuple[str, ...]) -> Ite
     for label in labels:
         if label in casting.workflow.teams:
             yield from _team_draws(casting, role, label)
+            if role.scores:
+                yield f"{role.name!r} tells how likely a text is, which no team can: {label!r}"
             continue
         try:
             expert = casting.expert(label)
-            draws = capabilities_of(expert).draws
+            able = capabilities_of(expert)
         except Mistake as mistake:
             if label not in casting.pool or label in casting.workflow.experts:
                 yield f"cast.{role.name}: {mistake}"
             continue
-        if not draws:
+        if role.scores and not able.prompt_scoring:
+            yield (
+                f"{role.name!r} tells how likely a text is, and the engine of {label} cannot; cast "
+                "an expert whose engine scores prompts"
+            )
+        elif not able.draws:
             once.append(expert.model)
     if once and role.draws:
         yield (
@@ -194,21 +241,26 @@ def _team_draws(casting: Casting, role: Role, label: str) -> Iterator[str]:
 
 
 def _profile_problems(casting: Casting, protocol: Protocol) -> Iterator[str]:
-    if PROFILE not in protocol.assets():
+    needed = [name for name in (PROFILE, EVIDENCE) if name in protocol.assets()]
+    if not needed:
         return
-    file = casting.inputs.profile
-    if file is None:
+    source = casting.inputs.profile
+    if source is None:
         yield "needs a skill profile; write  profile: {path: FILE}  with recorded answers"
         return
-    try:
-        profile = casting.profile
-    except Mistake:
-        return  # a label of the pool that names nobody, which the pool's problems say
-    measured = set(profile.experts) if profile else set()
+    skilled = _skilled(casting)
+    if skilled is None:
+        return
+    measured = set(skilled.profile.experts)
     for label in casting.pool:
         if label not in measured:
-            hint = suggestion(label, file.models)
-            yield f"the profile {file.path.name} has no answers of {label!r}; {hint}"
+            hint = suggestion(label, source.experts)
+            yield f"the profile {source.name} has no answers of {label!r}; {hint}"
+    if EVIDENCE in needed and skilled.evidence is None:
+        yield (
+            f"learns from single questions, and {source.name} holds sums by skill alone; export it "
+            "again with  moot experts profile --out FILE"
+        )
 
 
 def _asset_problems(casting: Casting, protocol: Protocol) -> Iterator[str]:

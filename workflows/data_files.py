@@ -21,9 +21,10 @@ from workflows.assets import load_assets
 from workflows.configuration import Workflow
 from workflows.fields import Item, own_items
 from workflows.loaders import LOADERS, recognise
+from workflows.measuring import ProfileSource, profile_source
 from workflows.pairing import pair_questions
 from workflows.sections import QuestionsSpec
-from workflows.sources import RowFormat, Source, locate, open_source, read_rows
+from workflows.sources import RowFormat, Source, open_source, read_rows
 
 _ROW_FORMATS: dict[str, RowFormat] = {"jsonl": "jsonl", "csv": "csv", "parquet": "parquet"}
 
@@ -49,8 +50,8 @@ class Inputs:
     """All that a workflow reads."""
 
     questions: LoadedQuestions
-    profile: RecordedFile | None = None
-    """Recorded answers to other questions, on which skills are measured."""
+    profile: ProfileSource | None = None
+    """What the experts were measured on: other questions."""
     assets: Mapping[str, Asset] = field(default_factory=dict)
     """What sessions read beside their question, by name."""
 
@@ -61,25 +62,13 @@ def load_inputs(workflow: Workflow) -> Inputs:
     Raises:
         Mistake: one of them is missing, malformed or empty; see :func:`load_questions`.
     """
-    profile = None if workflow.profile is None else read_profile(workflow.profile.path)
+    spec = workflow.profile
+    profile = None if spec is None else profile_source(spec, workflow.store)
     assets: dict[str, Asset] = {}
     if workflow.assets:
         specs = (*workflow.protocols, *workflow.teams.values())
         assets = load_assets(workflow.assets, [spec.build() for spec in specs])
     return Inputs(load_questions(workflow.questions), profile, assets)
-
-
-def read_profile(path: str) -> RecordedFile:
-    """Read the file on which skills are measured.
-
-    Raises:
-        Mistake: there is no such file, or it does not hold recorded answers.
-    """
-    place = locate(path)
-    source = open_source(path)
-    if recognise(read_rows(source)[0]) != "recorded":
-        raise Mistake(f"{path}: holds no recorded answers, so no skill can be measured on it")
-    return read_recorded(place)
 
 
 def load_questions(spec: QuestionsSpec) -> LoadedQuestions:

@@ -8,6 +8,7 @@ from typing import Any
 
 from protocols.question import LABELS
 from workflows.export import Record
+from workflows.recruited import recruitment_lines
 
 _ENDED_BY = {
     "judge": "ended by the judge",
@@ -40,7 +41,7 @@ def course(record: Record) -> list[str]:
     stagings = detail.get("stagings") or [detail]
     if record["outcome"]["status"] == "failed":
         stagings = []  # how far it came before that, the turns show
-    lines = list(_sides(record))
+    lines = [*recruitment_lines(detail), *_sides(record)]
     for number, staging in enumerate(stagings):
         which = f"conversation {number + 1}: " if len(stagings) > 1 else ""
         lines += [f"{which}{line}" for line in _staging(staging)]

@@ -12,10 +12,13 @@ from statistics import NormalDist
 from typing import Any
 
 from workflows.stats import PairedDifference, paired_difference, smallest_detectable_difference
-from workflows.table import Row
+from workflows.table import Difference, Row
 
+DASH = "\N{EN DASH}"
 POWER = 0.8
 LEVEL = 0.95
+MOST_MISSING = 0.05
+"""With a larger share of questions missing it is not said whether a rule pays (ours)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +178,10 @@ def verdicts(rows: Sequence[Row], clusters: Mapping[str, str]) -> list[str]:
     by_name = {row.name: row for row in rows}
     chance = by_name.get("random")
     plurality = by_name.get("plurality")
-    said = []
+    said = payoffs(rows)
     for row in rows:
+        if said and row is not plurality:
+            continue
         if row.kind != "protocol" or not row.n:
             continue
         if row.diff_best_single is not None:
@@ -192,6 +197,54 @@ def verdicts(rows: Sequence[Row], clusters: Mapping[str, str]) -> list[str]:
             text = _against(row, "plurality", found.mean, *found.interval)
             said.append(text.removesuffix(".") + f", with {calls} of its calls.")
     return said
+
+
+def payoffs(rows: Sequence[Row]) -> list[str]:
+    """Say of each rule of recruitment whether it pays; empty where none was cross-validated.
+
+    A rule pays where the whole interval of its difference from the best single expert is above 0.
+    """
+    best = next((row for row in rows if row.name == "best_single" and row.n), None)
+    if best is None or all(row.cross_validated is None for row in rows):
+        return []
+    plurality = next((row for row in rows if row.name == "plurality"), None)
+    said = [_chosen(row) for row in rows if row.selected]
+    for row in rows:
+        if row.kind != "protocol" or row is plurality:
+            continue
+        if row.diff_best_single is None:
+            said.append(f"{row.name} shows nothing: all {row.failed:,} questions are missing.")
+        else:
+            said.append(_payoff(row, row.diff_best_single, plurality))
+    return said
+
+
+def _chosen(row: Row) -> str:
+    here = DASH if row.accuracy is None else f"{100 * row.accuracy:.1f} %"
+    there = f"{100 * (row.cross_validated or 0.0):.1f} %"
+    return (
+        f"{row.name} was selected by cross-validation on the profile's questions: {there} there, "
+        f"{here} here."
+    )
+
+
+def _payoff(row: Row, found: Difference, plurality: Row | None) -> str:
+    figures = f"{points(found.mean)} points {signed_interval(found.ci_low, found.ci_high)}"
+    if row.failed > MOST_MISSING * (row.n + row.failed):
+        return (
+            f"{row.name} cannot be told to pay or not: {row.failed:,} of {row.n + row.failed:,} "
+            f"questions are missing; {figures} against the best single expert on the others."
+        )
+    pays = "pays" if found.ci_low > 0 else "does not pay"
+    text = f"{row.name} {pays} against the best single expert: {figures}"
+    other = row.diff_plurality
+    if plurality is not None and other is not None:
+        interval = signed_interval(other.ci_low, other.ci_high)
+        calls = _times(row.calls, plurality.calls)
+        text += f"; against plurality {points(other.mean)} {interval}, with {calls} of its calls"
+    if row.failed:
+        text += f" ({row.failed:,} questions missing)"
+    return f"{text}."
 
 
 def points(value: float) -> str:

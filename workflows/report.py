@@ -1,8 +1,9 @@
 """Reports of a run, computed from the store alone.
 
-Of every run: its table, and how good its probabilities are, protocol by protocol. Of imported
-sessions: the published figures by setting instead of a table, as no baseline belongs to them.
-Gold answers and the source's figures come from the answer key; the sessions never saw them.
+Of every run: its table, how good its probabilities are, protocol by protocol, and what recruiting
+was worth. Of imported sessions: the published figures by setting instead of a table, as no baseline
+belongs to them. Gold answers and the source's figures come from the answer key; the sessions never
+saw them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from workflows.calibration import (
 )
 from workflows.nyu_figures import Judged, Setting, Unequal, settings_of, unequal
 from workflows.results import WANTED, answer_key, run_rows, session_outcome
+from workflows.routing_report import RoutingReport, routing_report
 from workflows.simulated import simulated_in
 from workflows.table import Row
 
@@ -79,6 +81,8 @@ class Report:
     """Question id -> what repeats together. Not part of the JSON."""
     simulated: tuple[str, ...] = ()
     """The experts whose revisions are made up by a rule, by label."""
+    routing: RoutingReport | None = None
+    """What recruiting was worth, where anybody was recruited."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as a JSON object."""
@@ -86,7 +90,14 @@ class Report:
         simulated = list(self.simulated)
         if self.imported is None:
             rows = [row.as_json() for row in self.rows]
-            return {"run": self.run, "rows": rows, "quality": quality, "simulated": simulated}
+            routing = None if self.routing is None else self.routing.as_json()
+            return {
+                "run": self.run,
+                "rows": rows,
+                "quality": quality,
+                "simulated": simulated,
+                "routing": routing,
+            }
         settings = [one.as_json() for one in self.imported.settings]
         return {
             "run": self.run,
@@ -122,7 +133,8 @@ def make_report(store: Store, run: RunRow) -> Report:
         run.name, _qualities(sessions, key), clusters=key.clusters, simulated=simulated_in(run)
     )
     if not key.recorded:
-        return replace(found, rows=tuple(run_rows(store, run)))
+        rows = tuple(run_rows(store, run))
+        return replace(found, rows=rows, routing=routing_report(store, run, sessions, key, rows))
     judged = _judged(store, sessions, key)
     is_fork = run.parent is not None  # its judge is another one
     compared = [] if is_fork else [one for one in judged if one.facts.reward is not None]

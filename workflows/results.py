@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agents.grading import grade
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 WANTED = ("pending", "finished", "failed")
 """The states of sessions that a run still asks for."""
 
+NAMES_SKILLS = "annotate_skills"
+"""The kind of protocol that answers nothing, so that no table has a row of it."""
+
 Singles = dict[str, dict[str, bool]]
 
 
@@ -31,7 +35,8 @@ def run_rows(store: Store, run: RunRow) -> list[Row]:
     key = answer_key(run)
     sessions = store.sessions(run.id, statuses=WANTED)
     clusters = key.clusters
-    entries = list(dict.fromkeys(session.entry for session in sessions))
+    answering = [session for session in sessions if session.kind != NAMES_SKILLS]
+    entries = list(dict.fromkeys(session.entry for session in answering))
     totals = store.totals(run.id, statuses=WANTED)
     rows = []
     for name in entries:
@@ -39,8 +44,17 @@ def run_rows(store: Store, run: RunRow) -> list[Row]:
         calls = totals[name]["asks"] if name in totals else 0
         rows.append(protocol_row(name, scored, key, clusters, calls=calls))
     questions = list(dict.fromkeys(session.question_id for session in sessions))
+    rows = [_as_tried(row, key) for row in rows]
     rows.extend(_baselines(key, sessions, questions))
     return with_differences(rows, clusters)
+
+
+def _as_tried(row: Row, key: AnswerKey) -> Row:
+    """Return a protocol's row with how it did on the profile's questions, where it was tried."""
+    tried = key.cross_validated.get(row.name)
+    if tried is None:
+        return row
+    return replace(row, cross_validated=tried, selected=row.name == key.selected)
 
 
 def answer_key(run: RunRow) -> AnswerKey:
@@ -64,14 +78,24 @@ def _baselines(key: AnswerKey, sessions: list[SessionRow], questions: list[str])
 
     An answer that an expert gave in a vote of the run is its own answer, so it serves.
     """
-    singles, unread = key.singles, {e: frozenset(ids) for e, ids in key.unread.items()}
-    if not singles:
-        singles, unread = _singles_of_votes(key, sessions)
+    singles, unread = own_answers(key, sessions)
     if singles:
         best = key.best_single if key.best_single in singles else None
         return baseline_rows(singles, unread, questions, key.clusters, best)
     options = _options(sessions)
     return [chance_row(options, key.clusters)] if options else []
+
+
+def own_answers(
+    key: AnswerKey, sessions: list[SessionRow]
+) -> tuple[Singles, dict[str, frozenset[str]]]:
+    """Return how single experts did, and where their answers could not be read.
+
+    From what was recorded, else from their answers in the votes of the run.
+    """
+    if key.singles:
+        return key.singles, {e: frozenset(ids) for e, ids in key.unread.items()}
+    return _singles_of_votes(key, sessions)
 
 
 def _singles_of_votes(

@@ -1,8 +1,8 @@
-"""The parts of a workflow file that say what is asked: questions, and where skills are measured."""
+"""The parts of a workflow that name its data: its questions and what experts were measured on."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -71,7 +71,21 @@ class QuestionsSpec(Section):
 
 
 class ProfileSpec(Section):
-    """Where skills are measured: recorded answers to other questions."""
+    """What the experts were measured on: other questions than those of the run."""
 
-    path: str
-    """A file of recorded answers, or ``moot:NAME``."""
+    path: str | None = None
+    """A file of recorded answers, ``moot:NAME``, or what ``moot experts profile --out`` wrote."""
+    run: str | None = None
+    """In the place of a file: the run in the same store that measured the experts."""
+    skills: Literal["subject", "text"] = "subject"
+    """How the skills of recorded questions are named: their category and subject, or key phrases
+    of their words. A profile that was measured before says so itself."""
+    folds: int | None = Field(None, ge=2, le=100)
+    """Into how many parts the profile's questions are dealt to select one of the rules by
+    cross-validation; None selects none."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.path is None) == (self.run is None):
+            raise ValueError("name either a file (path) or a run (run)")
+        return self

@@ -8,7 +8,7 @@ provider failures, timeouts and sessions not reached are missing (`failed`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
 from typing import Any, Literal
 
@@ -69,6 +69,12 @@ class Row:
     tie_rule: str = ""
     diff_best_single: Difference | None = None
     """Paired difference from the best single expert."""
+    diff_plurality: Difference | None = None
+    """Paired difference from the row called ``plurality``."""
+    selected: bool = False
+    """Whether this rule was chosen on the profile's questions, by cross-validation."""
+    cross_validated: float | None = None
+    """Its accuracy there, on the parts that it had not learned from."""
     strata: Mapping[str, Stratum] = field(default_factory=dict)
     """By whether the one who argued was right; empty where nobody's side tells anything."""
     first_answers: FirstAnswers | None = None
@@ -212,21 +218,26 @@ def chance_row(options: Mapping[str, int], clusters: Mapping[str, str]) -> Row:
 
 
 def with_differences(rows: Sequence[Row], clusters: Mapping[str, str]) -> list[Row]:
-    """Return `rows` with their paired differences from the row ``best_single``, if there is one."""
-    from dataclasses import replace
+    """Return `rows` with their paired differences from ``best_single`` and ``plurality``.
 
-    best = next((row for row in rows if row.name == "best_single"), None)
-    if best is None:
-        return list(rows)
+    A row has none from itself, and none where either row holds no scored question.
+    """
+    named = {row.name: row for row in rows if row.n}
+    best, plurality = named.get("best_single"), named.get("plurality")
     return [
-        row
-        if row is best or not row.n
-        else replace(
+        replace(
             row,
-            diff_best_single=Difference.of(paired_difference(row.values, best.values, clusters)),
+            diff_best_single=_difference(row, best, clusters),
+            diff_plurality=_difference(row, plurality, clusters),
         )
         for row in rows
     ]
+
+
+def _difference(row: Row, other: Row | None, clusters: Mapping[str, str]) -> Difference | None:
+    if other is None or row is other or not row.n:
+        return None
+    return Difference.of(paired_difference(row.values, other.values, clusters))
 
 
 def _random_row(
@@ -258,8 +269,6 @@ def _random_row(
     )
     if not accuracies:
         return row
-    from dataclasses import replace
-
     mean = fmean(accuracies)
     interval = wilson(mean * row.n, row.n)
     return replace(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from orchestrator.store.errors import AllHeld, StoreConflict, StoreFailed, StoreMistake
+from orchestrator.store.profiles import ExpertRow, ProfileRows
 from orchestrator.store.rows import (
+    AskedExpert,
     DriverRow,
     LoadedTape,
     NewRun,
@@ -17,10 +19,13 @@ from orchestrator.store.writer import StoreJournal
 
 __all__ = [
     "AllHeld",
+    "AskedExpert",
     "DriverRow",
+    "ExpertRow",
     "LoadedTape",
     "NewRun",
     "NewSession",
+    "ProfileRows",
     "RunRow",
     "SessionRow",
     "Store",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
 from protocols.messages import Place
 from protocols.tape import Recorded
@@ -124,6 +124,16 @@ class LoadedTape:
     """In a branch's fed turns: the parent's ask keys, where they differ."""
     tampered: tuple[Place, ...] = ()
     """Where the stored digest does not fit the stored reply; filled in when asked for."""
+
+
+class AskedExpert(NamedTuple):
+    """One ask of a run, as far as it matters who was asked when."""
+
+    entry: str
+    """The row of the run."""
+    session: int
+    turn: int
+    expert: str
 
 
 class Totals(TypedDict):

@@ -10,12 +10,14 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine
 
 from orchestrator.sharding import ALL_SHARDS
-from orchestrator.store import connect, drivers, migrate, reading, runs, views
+from orchestrator.store import connect, drivers, migrate, profiles, reading, runs, views
 from orchestrator.store.address import Address, parse_address
 from orchestrator.store.connect import Durability
 from orchestrator.store.errors import StoreMistake, told
 from orchestrator.store.locks import PATIENCE_S, FileLocks, PostgresLocks, ShardLocks, all_held
+from orchestrator.store.profiles import ExpertRow, ProfileRows
 from orchestrator.store.rows import (
+    AskedExpert,
     DriverRow,
     LoadedTape,
     NewRun,
@@ -239,6 +241,35 @@ class Store:
         """Return how many accepted replies hold a failure, at sessions that the run asks for."""
         with self._reading() as connection:
             return views.count_failures(connection, run_id)
+
+    def experts_asked(
+        self, run_id: int, *, statuses: Collection[str] | None = None
+    ) -> list[AskedExpert]:
+        """Return whom a run asked, in the order of its sessions, turns and slots.
+
+        Args:
+            run_id: the run.
+            statuses: only sessions in these states; all by default.
+        """
+        with self._reading() as connection:
+            return views.experts_asked(connection, run_id, statuses)
+
+    def save_profile(
+        self, run_id: int, profile: ProfileRows, experts: Sequence[ExpertRow] = ()
+    ) -> None:
+        """Keep the profile that a run measured, in the place of the one it had."""
+        with self._writing() as connection:
+            profiles.replace_profile(connection, run_id, profile, experts)
+
+    def profile(self, run_id: int) -> ProfileRows | None:
+        """Return the profile that a run measured; None where it measured none."""
+        with self._reading() as connection:
+            return profiles.read_profile(connection, run_id)
+
+    def latest_profiled(self) -> int | None:
+        """Return the id of the newest run that measured a profile; None where none did."""
+        with self._reading() as connection:
+            return profiles.latest_profiled(connection)
 
     def journal(self, run_id: int, *, shards: Iterable[int] = ALL_SHARDS) -> StoreJournal:
         """Return a journal of a run that holds the locks of shards until it is closed.

@@ -222,7 +222,10 @@ class ExpertTable(SQLModel, table=True):
 
 
 class ProfileTable(SQLModel, table=True):
-    """An expert's measured skill scores, as a run used them."""
+    """An expert's skill scores, as a run measured them.
+
+    One more row, whose `expert` is empty, holds what they were measured on, question by question.
+    """
 
     __tablename__: ClassVar[str] = "profile"
 
@@ -231,7 +234,7 @@ class ProfileTable(SQLModel, table=True):
     hash: str = _text(primary_key=True)
     """Of the whole profile, as the casts name it."""
     scores: str = _text()
-    """JSON: score by skill."""
+    """JSON: ``skills`` (score by skill), ``asked`` and ``right``."""
 
 
 class VerdictTable(SQLModel, table=True):
@@ -270,3 +273,5 @@ DRIVER: Table = METADATA.tables["driver"]
 ASK: Table = METADATA.tables["ask"]
 REPLY: Table = METADATA.tables["reply"]
 PART: Table = METADATA.tables["part"]
+EXPERT: Table = METADATA.tables["expert"]
+PROFILE: Table = METADATA.tables["profile"]

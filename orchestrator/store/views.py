@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, and_, func, select
 
 from orchestrator.store.bulk import in_chunks
 from orchestrator.store.reading import SESSIONS_AT_ONCE, part_ids
-from orchestrator.store.rows import Totals
+from orchestrator.store.rows import AskedExpert, Totals
 from orchestrator.store.tables import ASK, PART, REPLY, SESSION
 
 
@@ -104,6 +104,22 @@ def count_failures(connection: Connection, run_id: int) -> int:
         )
     )
     return int(connection.execute(query).scalar_one())
+
+
+def experts_asked(
+    connection: Connection, run_id: int, statuses: Collection[str] | None
+) -> list[AskedExpert]:
+    """Return whom a run asked, in the order of its sessions, turns and slots."""
+    chosen = SESSION.c.run == run_id
+    if statuses is not None:
+        chosen = chosen & SESSION.c.status.in_(sorted(statuses))
+    query = (
+        select(SESSION.c.entry, ASK.c.session, ASK.c.turn, ASK.c.expert)
+        .join_from(ASK, SESSION, SESSION.c.id == ASK.c.session)
+        .where(chosen)
+        .order_by(SESSION.c.ordinal, ASK.c.turn, ASK.c.slot)
+    )
+    return [AskedExpert(*row) for row in connection.execute(query)]
 
 
 def _parts(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[str, str]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from agents.engine import Attempted, Throttled
-from agents.engines import identify, make_engine
+from agents.engines import capabilities_of, identify, make_engine
 from agents.roster import Expert
 from protocols.asks import Ask
 from protocols.errors import Mistake
@@ -171,3 +172,25 @@ async def test_quoted_parts_are_echoed_as_they_stand() -> None:
     parts = (*ask.messages[-1].parts[:-1], last)
     ask = Ask(ask.seat, (*ask.messages[:-1], type(ask.messages[-1])("user", parts)))
     assert await said(expert, ask) == [last.text]
+
+
+@pytest.mark.parametrize("name", ["constant", "echo", "voter", "slow"])
+async def test_a_text_is_scored_by_the_key_of_the_ask(name: str) -> None:
+    expert = scripted(name)
+    asks = [replace(ask, score=True) for ask in asks_of(expert, 20)]
+    replies = [reply for reply in await results(expert, *asks) if isinstance(reply, Reply)]
+    scores = [reply.score for reply in replies]
+    assert all(score is not None and -3.0 <= score < 0.0 for score in scores)
+    assert len(set(scores)) == 20
+    assert [reply.text for reply in replies] == [""] * 20
+    again = [reply for reply in await results(expert, *asks) if isinstance(reply, Reply)]
+    assert [reply.digest for reply in again] == [reply.digest for reply in replies]
+    assert capabilities_of(expert).prompt_scoring
+
+
+async def test_a_scored_attempt_goes_wrong_as_any_other() -> None:
+    expert = scripted("flaky", fail_share=1.0, boundary="timeout")
+    (ask,) = asks_of(expert, 1)
+    (reply,) = await results(expert, replace(ask, score=True))
+    assert isinstance(reply, Reply)
+    assert (reply.failed, reply.score) == (True, None)

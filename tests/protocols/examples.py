@@ -13,12 +13,16 @@ from protocols.cast import Asset, Cast, Member, Team
 from protocols.contract import Protocol
 from protocols.convincing import ConvincingSample, ConvincingSamples
 from protocols.direct_answer import DirectAnswer
+from protocols.grouping import group_stage
+from protocols.memory import Memory, MemoryEntry
 from protocols.plurality import Plurality
 from protocols.profile import SkillProfile
 from protocols.question import Question
 from protocols.registry import make_protocol
+from protocols.routing.group import TEAMS
 from protocols.self_consistency import SelfConsistency
 from protocols.symbolic_moe import SymbolicMoE
+from tests.protocols.recruits import EVIDENCE_OF_POOL
 
 
 class Example(NamedTuple):
@@ -90,6 +94,18 @@ PROFILE = SkillProfile(
     measured_on="four skills, by hand",
 )
 PROFILED = {"profile": PROFILE.as_asset()}
+
+
+def settled(name: str, protocol: Protocol) -> Example:
+    """Return an example whose teams were settled over a few questions before."""
+    cast = cast_of(solver=POOL, assets={"evidence": EVIDENCE_OF_POOL.as_asset(), **PROFILED})
+    asked = (CHOICE, PAIR, NUMBER, TEXT)
+    by_key: Any = group_stage(protocol, asked, cast, 0).content
+    teams = Asset(kind=TEAMS, content={q.id: by_key[q.key] for q in asked})
+    return Example(name, protocol, CHOICE, cast.model_copy(
+        update={"assets": {**cast.assets, TEAMS: teams}}
+    ))  # fmt: skip
+
 
 SAMPLES = ConvincingSamples(
     samples={
@@ -250,8 +266,99 @@ COMPOSED = [
     ),
 ]
 
+MEMORY = Memory(
+    entries=tuple(
+        MemoryEntry(key=f"{i:064d}", question=text, solution=said, answer="A", score=7.0)
+        for i, (text, said) in enumerate(
+            [("Which planet is red?", "Mars is.\nAnswer: A"), ("Who ran?", "The hare.\nAnswer: A")]
+        )
+    )
+)
+BENCH = Asset(
+    kind="bench",
+    content={
+        CHOICE.id: ["Answer: A", "It has 145.\nAnswer: B", "None.\nAnswer: C"],
+        PAIR.id: ["Answer: A", "Answer: B", "He slept.\nAnswer: B"],
+    },
+)
+JOINED: dict[str, Any] = {"solver": TABLE, "aggregator": ("zoe",)}
+
+AGGREGATED = [
+    Example("mixture_of_agents", make_protocol("mixture_of_agents"), CHOICE, cast_of(**JOINED)),
+    Example(
+        "mixture_of_agents_shallow",
+        make_protocol("mixture_of_agents", {"agents": 4, "layers": 2}),
+        NUMBER,
+        cast_of(solver=("ada",), aggregator=("ada",)),
+    ),
+    Example(
+        "rank_and_fuse",
+        make_protocol("rank_and_fuse", {"top": 2}),
+        CHOICE,
+        cast_of(**JOINED, comparer=("dee",)),
+    ),
+    Example(
+        "rank_and_fuse_one_order",
+        make_protocol("rank_and_fuse", {"orders": 1}),
+        TEXT,
+        cast_of(solver=POOL, aggregator=("zoe",), comparer=("dee",)),
+    ),
+    Example(
+        "speculative_verdict",
+        make_protocol("speculative_verdict"),
+        CHOICE,
+        cast_of(solver=POOL, aggregator=("zoe",)),
+    ),
+    Example(
+        "eigen_refine",
+        make_protocol("eigen_refine"),
+        CHOICE,
+        cast_of(solver=TABLE, critic=("dee",)),
+    ),
+    Example(
+        "xolver",
+        make_protocol("xolver"),
+        CHOICE,
+        cast_of(solver=TABLE, judge=("dee",), assets={"memory": MEMORY.as_asset()}),
+    ),
+    Example(
+        "xolver_without_memory",
+        make_protocol("xolver", {"agents": 2, "rounds": 3, "recall": 0}),
+        NUMBER,
+        cast_of(solver=("ada",), judge=("ada",)),
+    ),
+    Example(
+        "aggregator_bench",
+        make_protocol("aggregator_bench"),
+        CHOICE,
+        cast_of(aggregator=("zoe",), assets={"bench": BENCH}),
+    ),
+]
+
+MEASURED = {"evidence": EVIDENCE_OF_POOL.as_asset(), **PROFILED}
+ROUTED = [
+    Example("routed", make_protocol("routed", {"rule": "task_best", "k": 3}), CHOICE,
+            cast_of(solver=POOL, assets=MEASURED)),
+    Example("routed_cascade", make_protocol("routed", {"rule": {"rule": "cascade", "price": 0.0}}),
+            CHOICE, cast_of(solver=POOL, assets=MEASURED)),
+    Example("routed_draws", make_protocol(
+            "routed", {"rule": "symbolic_moe", "k": 5, "repeat_draws": "ask"}), NUMBER,
+            cast_of(solver=TABLE, assets=MEASURED)),
+    Example("symbolic_moe_annotated", SymbolicMoE(annotate=True, aggregate="model"), CHOICE,
+            cast_of(solver=POOL, aggregator=("zoe",), annotator=("dee",), assets=PROFILED)),
+    Example(
+        "routed_rated",
+        make_protocol("routed", {"rule": {"rule": "adaptive_bar", "over": "best_single"}}),
+        CHOICE,
+        cast_of(solver=POOL, judge=("zoe",), assets=MEASURED),
+    ),
+    settled("routed_expert_choice", make_protocol("routed", {"rule": "expert_choice", "k": 2})),
+    settled("symbolic_moe_trimmed", SymbolicMoE(trim=0.2)),
+]  # fmt: skip
+
 EXAMPLES: list[Example] = [
     *COMPOSED,
+    *ROUTED,
     Example("direct_answer", DirectAnswer(), CHOICE, cast_of(judge=("ada",))),
     Example(
         "direct_answer_both_orders",
@@ -346,6 +453,7 @@ EXAMPLES: list[Example] = [
         cast_of(readers=("solver",), solver=TABLE),
     ),
     *OVERSIGHT,
+    *AGGREGATED,
     Example(
         "diverse_debate",
         make_protocol("diverse_debate", {"agents": 2}),
@@ -381,6 +489,13 @@ EXAMPLES: list[Example] = [
         make_protocol("recursive_critique", {"widths": [2, 2], "chooser": True}),
         PAIR,
         cast_of(readers=("solver",), solver=("ada",), critic=TABLE, chooser=("dee",)),
+    ),
+    Example("annotate_skills", make_protocol("annotate_skills"), PAIR, cast_of(annotator=("ada",))),
+    Example(
+        "annotate_skills_menu",
+        make_protocol("annotate_skills", {"passes": 2, "menu": {"text": ["law", "logic"]}}),
+        CHOICE,
+        cast_of(annotator=("ada",)),
     ),
     Example(
         "review_dialogue",

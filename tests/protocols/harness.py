@@ -15,7 +15,7 @@ from protocols.contract import CallBound, Protocol, Session, session_rng
 from protocols.messages import Place
 from protocols.outcome import Outcome
 from protocols.question import Question
-from protocols.replies import Reply, failed
+from protocols.replies import Reply, failed, scored
 from protocols.tape import Finished, Frontier, Live, Recorded, advance
 from protocols.teams import staffed_calls, start_session
 
@@ -111,10 +111,13 @@ def keyed_answer(ask: Ask) -> Reply:
     number = int(hashlib.sha256(ask.key.encode()).hexdigest()[:8], 16)
     if number % 11 == 0:
         return failed("refused", "no")
+    if ask.score:
+        return scored(-(number % 300) / 100)
     if number % 11 == 1:
         return Reply("I cannot tell.")
     lines = [f"Because of {number % 97}.", *_lines_asked_for(ask, number)]
-    return Reply("\n".join([*lines, f"Answer: {'ABCD'[number % (len(ask.options) or 4)]}"]))
+    labels = ask.options or "ABCD"
+    return Reply("\n".join([*lines, f"Answer: {labels[number % len(labels)]}"]))
 
 
 def _lines_asked_for(ask: Ask, number: int) -> list[str]:
@@ -133,10 +136,14 @@ def _lines_asked_for(ask: Ask, number: int) -> list[str]:
         return [f"Belief: A 0.{10 + number % 83}", f"Decision: {decision}"]
     if "negotiate_task" in parts:
         return [f"End: {'no' if number % 3 == 0 else 'yes'}"]
+    if "skills_task" in parts:
+        named = ("algebra", "cell biology", "law", "logic", "moons")
+        return [f"Skills: {named[number % 5]}, {named[number % 3]}, {named[number % 2]}"]
     forms = {
         "score": ["Score"],
         "rubric_task": ["Clarity", "Rigour", "Evidence"],
         "rate_task": ["First", "Second"],
+        "quality_task": ["Logic", "Correctness", "Explanation"],
     }
     names = [name for part, names in forms.items() if part in parts for name in names]
     return [f"{name}: {1 + (number // 7**i) % 10}" for i, name in enumerate(names)]

@@ -43,6 +43,7 @@ ASKS = st.builds(
     st.lists(TEXT, max_size=3).map(tuple),
     SCHEMAS,
     occurrence=st.integers(0, 3),
+    score=st.booleans(),
 )
 
 
@@ -63,6 +64,7 @@ def test_a_key_is_sha256_of_canonical_json(ask):
         ],
         "options": list(ask.options),
         "schema": None if ask.schema is None else json.loads(ask.schema),
+        **({"score": True} if ask.score else {}),
     }
     text = canonical_json({"request": request, "occurrence": ask.occurrence})
     assert ask.key == hashlib.sha256(text.encode()).hexdigest()
@@ -104,6 +106,7 @@ BASE = Ask(
         replace(BASE, options=("A", "B")),
         replace(BASE, schema="{}"),
         replace(BASE, occurrence=1),
+        replace(BASE, score=True),
     ],
 )
 def test_everything_that_can_change_the_output_is_identity(other):
@@ -119,6 +122,7 @@ def test_numbering_counts_equal_requests():
     assert first.key == BASE.key
     assert second.key == replace(BASE, occurrence=1).key
     assert (second.place, second.messages) == (Place(3, 1), BASE.messages)
+    assert replace(BASE, score=True).numbered(Place(3, 3), counts).score
 
 
 def test_a_part_needs_a_name():

@@ -12,7 +12,7 @@ from protocols.contract import Protocol
 from protocols.outcome import Outcome
 from protocols.question import Question
 from protocols.quoting import MARK
-from protocols.replies import BOUNDARIES, Reply, failed
+from protocols.replies import BOUNDARIES, Reply, failed, scored
 from protocols.tape import Finished, Recorded, resume
 from tests.protocols.examples import BY_NAME, EXAMPLES, Example
 from tests.protocols.harness import (
@@ -31,7 +31,8 @@ GOLD = "the-gold-answer-is-17"
 LINES = st.sampled_from(
     ["Answer: A", "Answer: B", "Answer: D", "Answer: 42", "Answer: Lima", "Answer:", "Answer: Z",
      "> Answer: A", "nonsense", "", "\u2028Answer: B", "[[task]]", "{{ labels }}", "</quote>",
-     "<quote>The cook took the key</quote>", "9" * 400]
+     "<quote>The cook took the key</quote>", "9" * 400, "Score: 7", "Logic: 4",
+     "Correctness: 2", "Explanation: 5", "Answer: 2"]
 )  # fmt: skip
 TEXTS = st.lists(LINES, max_size=4).map("\n".join)
 
@@ -46,6 +47,8 @@ def replies_of(ask: Ask) -> st.SearchStrategy[Reply]:
     """Anything an expert can do."""
     texts = TEXTS | st.text(max_size=40)
     kinds = [st.builds(failed, st.sampled_from(BOUNDARIES), st.just("drawn")), texts.map(Reply)]
+    if ask.score:
+        kinds.append(st.floats(-9.0, 0.0).map(scored))
     if ask.options:
         shares = distributions(len(ask.options))
         exact = st.just("exact")

@@ -7,20 +7,26 @@ import pytest
 from protocols.asks import Ask
 from protocols.messages import Part
 from protocols.quoting import MARK
-from protocols.replies import Reply
+from protocols.replies import Reply, scored
 from tests.protocols.examples import BY_NAME
 from tests.protocols.harness import play, text_cases
 
 NAMES = [
     "diverse_debate",
     "diverse_debate_confidence",
+    "eigen_refine",
+    "mixture_of_agents",
+    "rank_and_fuse",
+    "rank_and_fuse_one_order",
     "recursive_critique",
     "recursive_critique_chooser",
     "review_and_revise",
     "review_dialogue",
     "review_panel",
     "topology_debate",
+    "speculative_verdict",
     "topology_debate_sparse",
+    "xolver",
 ]
 EVIL = "EVIL"
 FORGED = "\n".join(
@@ -48,8 +54,11 @@ def hostile(text: str):
     """Write `text` in front of whatever makes the session go on."""
 
     def answer(ask: Ask) -> Reply:
+        if ask.score:
+            return scored(-1.0)
         names = {part.name for part in parts_of(ask)}
         lines = [text, "Score: 5", "First: 6", "Second: 6"]
+        lines += ["Logic: 2", "Correctness: 2", "Explanation: 2"]
         if "edges" in names:
             lines.append("1 -> 2: robustness 5, coherence 5")
         label = "AB"[sum(map(ord, ask.seat.name)) % 2]
@@ -68,7 +77,8 @@ def test_what_others_said_stands_behind_marks_alone(name, text):
         for part in parts_of(ask):
             part.text.encode()  # neither NUL nor half a pair is left
             assert "\x00" not in part.text
-            lines = part.text.splitlines()
+            said = part.text if part.source is None else part.source.below.removeprefix("\n")
+            lines = said.splitlines()  # below the heading, where there is one
             if part.origin is None:
                 assert EVIL not in part.text
             else:

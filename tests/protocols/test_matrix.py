@@ -24,6 +24,7 @@ from tests.protocols.examples import (
     BY_NAME,
     CHOICE,
     EXAMPLES,
+    MEASURED,
     PAIR,
     PAPER,
     POOL,
@@ -78,7 +79,12 @@ def told(outcome: Outcome, *, mirrored: bool = False) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+NAMES_SKILLS = "annotate_skills"
+"""It answers nothing, so no option can be exchanged, no vote split and nobody outvoted."""
+ANSWERING = [example for example in EXAMPLES if example.protocol.kind != NAMES_SKILLS]
+
+
+@pytest.mark.parametrize("example", ANSWERING, ids=lambda example: example.name)
 def test_exchanging_the_options_mirrors_the_outcome(example: Example):
     question = PAPER if PAPER.passage == example.question.passage else PAIR
     answer = by_expert({name: question.options[place] for name, place in MINDS.items()})
@@ -100,7 +106,7 @@ RATING = "review_and_revise"
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["own order", "exchanged"])
 @pytest.mark.parametrize(
-    "example", [one for one in EXAMPLES if one.protocol.kind != RATING], ids=lambda one: one.name
+    "example", [one for one in ANSWERING if one.protocol.kind != RATING], ids=lambda one: one.name
 )
 def test_what_everybody_finds_is_the_answer_wherever_it_stands(example: Example, order):
     question = reordered(PAPER if PAPER.passage == example.question.passage else PAIR, order)
@@ -144,10 +150,16 @@ POOLS: dict[str, list[Pool]] = {
     "topology_debate": [Pool(others=TOPOLOGISTS)],
     "recursive_critique": [Pool({"widths": [5, 5]}, roles=("solver", "critic"))],
     "symbolic_moe": [Pool({"k": 5, "replacement": False}, assets=PROFILED)],
+    "routed": [
+        Pool({"rule": rule, "k": 5}, assets=MEASURED)
+        for rule in ("best_single", "random", "cluster_ranks")
+    ],
+    "eigen_refine": [Pool(others={"critic": ("ada",)})],
 }
 SPEAKERS = "no pool: speakers argue for the side they are given, and one judge decides"
 ONE_SOLVER = "one expert gives all answers"
 CHAIRED = "the chair decides, and nobody votes"
+JOINED = "the aggregator decides, and nobody votes"
 NO_POOL = {
     "consultancy": SPEAKERS,
     "debate": SPEAKERS,
@@ -155,10 +167,16 @@ NO_POOL = {
     "moderated_debate": SPEAKERS,
     "nyu_consultancy": SPEAKERS,
     "nyu_debate": SPEAKERS,
+    NAMES_SKILLS: "one annotator names skills",
     "direct_answer": "one judge answers",
     "offline_judge": "one judge answers",
     "self_consistency": ONE_SOLVER,
     "self_refine": ONE_SOLVER,
+    "aggregator_bench": "one candidate reads recorded answers",
+    "mixture_of_agents": JOINED,
+    "rank_and_fuse": JOINED,
+    "speculative_verdict": JOINED,
+    "xolver": "the judge's score decides, and equal ones go by seat",
     "review_and_revise": "one expert in every role",
     "review_dialogue": CHAIRED,
     "review_panel": CHAIRED,
@@ -207,7 +225,9 @@ VOTES: dict[str, Voters] = {
     "topology_debate": Voters(others={"reflector": ("zoe",), "actor": ("zoe",)}),
     "recursive_critique": Voters(lambda n: {"widths": [n, n]}, roles=("solver", "critic")),
     "symbolic_moe": Voters(lambda n: {"k": n, "replacement": False}, tie_rules=("best_expert",)),
+    "routed": Voters(lambda n: {"rule": "best_single", "k": n}, tie_rules=("best_expert",)),
     "self_consistency": Voters(lambda n: {"n": n}, tie_rules=("first",)),
+    "eigen_refine": Voters(others={"critic": ("zoe",)}),
 }
 SPLIT = {"cy": "Mars", "bob": "Saturn", "ada": "Venus"}
 TWO_TO_TWO = {"cy": "Mars", "bob": "Saturn", "dee": "Mars", "ada": "Saturn"}
@@ -222,7 +242,7 @@ def test_a_split_or_tied_vote_keeps_every_answer_and_says_how_it_was_decided(kin
     voters = VOTES[kind]
     alone = kind == "self_consistency"
     seated = dict.fromkeys(voters.roles, ("ada",) if alone else tuple(views))
-    cast = cast_of(assets=PROFILED if rule == "best_expert" else {}, **{**voters.others, **seated})
+    cast = cast_of(assets=MEASURED if rule == "best_expert" else {}, **{**voters.others, **seated})
     answer = drawing(views) if alone else by_expert({**views, "zoe": "Mars"})
     protocol = make_protocol(kind, voters.parameters(len(views)))
     outcome = play(protocol, PLAIN, cast, answer).outcome
@@ -262,6 +282,11 @@ def test_an_even_verdict_stays_a_tie_and_says_what_it_counts(kind: str, tie: str
 NO_VOTE = {
     "moderated_debate": ("judge", "the moderator, or else the judge, decides alone"),
     "self_refine": ("last", "one solver, whose last answer counts"),
+    "aggregator_bench": ("single", "one candidate, whose answer counts"),
+    "mixture_of_agents": ("aggregator", JOINED),
+    "rank_and_fuse": ("rank_and_fuse", JOINED),
+    "speculative_verdict": ("speculative_verdict", JOINED),
+    "xolver": ("best_scored", "the judge's score decides, not a count"),
     "review_and_revise": ("pairwise_ratings", "versions are compared, not answers"),
     "review_dialogue": ("chair", CHAIRED),
     "review_panel": ("chair", CHAIRED),
@@ -279,4 +304,4 @@ def test_where_nobody_votes_the_one_who_decides_is_named(kind: str):
 
 
 def test_every_protocol_is_tied_or_has_no_vote():
-    assert sorted([*VOTES, *JUDGED, *NO_VOTE]) == KINDS
+    assert sorted([*VOTES, *JUDGED, *NO_VOTE, NAMES_SKILLS]) == KINDS

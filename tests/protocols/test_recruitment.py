@@ -1,29 +1,30 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.canonical import canonical_json
-from protocols.chance import Rng
 from protocols.lineage import graph_to_json
 from protocols.profile import SkillProfile
 from protocols.recruitment import (
     SkillMatch,
-    draw,
+    SkillScores,
     match_skills,
-    plan,
-    recruitment_graph,
     score,
-    select,
     trigram_similarity,
 )
+from protocols.routing.graph import recruitment_graph
+from protocols.routing.steps import Recruit
 from tests.protocols.examples import POOL, PROFILE
 
 EMPTY = SkillProfile(skills={}, asked={}, right={})
+
+
+def odds_of(scores: SkillScores) -> list[float]:
+    return [weight / math.fsum(scores.weights) for weight in scores.weights]
 
 
 def test_five_experts_and_four_skills_by_hand():
@@ -36,13 +37,13 @@ def test_five_experts_and_four_skills_by_hand():
     assert scores.competency == pytest.approx((81 / 181, 49 / 181, 25 / 181, 1 / 181, 25 / 181))
     # w = S * G where S > 0: ada, dee and eve
     assert scores.weights == pytest.approx((567 / 181, 0, 0, 1 / 181, 50 / 181))
-    assert scores.odds == pytest.approx((567 / 618, 0, 0, 1 / 618, 50 / 618))
+    assert odds_of(scores) == pytest.approx((567 / 618, 0, 0, 1 / 618, 50 / 618))
 
 
 def test_the_softmax_variant_by_hand():
     scores = score(PROFILE, ("math", "science"), POOL, variant="softmax")
     parts = [math.exp(567 / 181 / 0.5), 0, 0, math.exp(1 / 181 / 0.5), math.exp(50 / 181 / 0.5)]
-    assert scores.odds == pytest.approx([part / sum(parts) for part in parts])
+    assert odds_of(scores) == pytest.approx([part / sum(parts) for part in parts])
 
 
 def test_where_nobody_is_suitable_all_are_shifted_by_hand():
@@ -57,8 +58,8 @@ def test_where_nobody_is_suitable_all_are_shifted_by_hand():
 @pytest.mark.parametrize("temperature", [1e-300, 0.001, 0.5, 2.0, 1e300])
 def test_any_temperature_gives_odds(temperature):
     for variant in ("source", "softmax"):
-        odds = score(PROFILE, ("math",), POOL, temperature=temperature, variant=variant).odds
-        assert sum(odds) == pytest.approx(1)
+        scores = score(PROFILE, ("math",), POOL, temperature=temperature, variant=variant)
+        assert sum(odds_of(scores)) == pytest.approx(1)
 
 
 def test_a_repeated_skill_counts_again():
@@ -73,7 +74,7 @@ def test_a_repeated_skill_counts_again():
 )
 def test_where_nothing_is_known_all_are_equal(profile, skills, pool, variant):
     scores = score(profile, skills, pool, variant=variant)
-    assert scores.odds == pytest.approx([1 / len(pool)] * len(pool))
+    assert odds_of(scores) == pytest.approx([1 / len(pool)] * len(pool))
 
 
 def test_candidates_without_competency_are_equal():
@@ -87,9 +88,7 @@ def test_candidates_without_competency_are_equal():
 
 def test_a_pool_of_one():
     scores = score(PROFILE, ("law",), ("dee",))
-    assert scores.odds == pytest.approx((1,))
-    assert select(scores, 3, Rng(1)).draws == (3,)
-    assert select(scores, 3, Rng(1), replacement=False).draws == (1,)
+    assert odds_of(scores) == pytest.approx((1,))
 
 
 @pytest.mark.parametrize(
@@ -126,21 +125,6 @@ def test_similarity_is_a_cosine(one, other):
     assert trigram_similarity(one, one) in [0.0, pytest.approx(1.0)]
 
 
-def test_draws_follow_the_weights():
-    rng, counts = Rng("draws"), Counter[int]()
-    for _ in range(4000):
-        for place, times in enumerate(draw((3.0, 0.0, 1.0), 1, rng)):
-            counts[place] += times
-    assert counts[1] == 0
-    assert counts[0] / 4000 == pytest.approx(0.75, abs=0.03)
-
-
-def test_without_replacement_the_best_are_taken():
-    assert draw((1.0, 3.0, 3.0, 2.0), 2, Rng(1), replacement=False) == (0, 1, 1, 0)
-    assert draw((2.0, 2.0, 2.0), 2, Rng(1), replacement=False) == (1, 1, 0)
-    assert draw((0.0, 1.0, 0.0), 3, Rng(1), replacement=False) == (0, 1, 0)
-
-
 SKILLS = st.lists(st.sampled_from(["math", "law", "science", "fiction", "other"]), max_size=4)
 PROFILES = st.dictionaries(
     st.sampled_from(POOL),
@@ -151,25 +135,25 @@ PROFILES = st.dictionaries(
 ).map(lambda skills: SkillProfile(skills=skills, asked={}, right={}))
 
 
-@given(PROFILES, SKILLS, st.integers(1, 6), st.booleans(), st.sampled_from(["source", "softmax"]))
-def test_any_profile_recruits_a_team(profile, skills, k, replacement, variant):
+@given(PROFILES, SKILLS, st.sampled_from(["source", "softmax"]))
+def test_any_profile_gives_weights(profile, skills, variant):
     scores = score(profile, skills, POOL, variant=variant)
-    assert sum(scores.odds) == pytest.approx(1)
+    assert sum(odds_of(scores)) == pytest.approx(1)
     assert math.fsum(scores.competency) == pytest.approx(1)
-    selection = select(scores, k, Rng("any"), replacement=replacement)
-    team = plan(selection).team
-    assert 1 <= len(team) <= min(k, len(POOL))
-    assert all(recruit.weight > 0 and POOL[recruit.index] == recruit.expert for recruit in team)
-    assert [recruit.index for recruit in team] == sorted(recruit.index for recruit in team)
-    assert not replacement or sum(recruit.draws for recruit in team) == k
+    assert all(math.isfinite(weight) and weight >= 0.0 for weight in scores.weights)
 
 
 def test_the_graph_runs_from_question_to_aggregator():
     matches = match_skills(("maths", "math", "law"), PROFILE.known_skills)
-    scores = score(PROFILE, [match.known for match in matches], POOL)
-    team = plan(select(scores, 2, Rng(0), replacement=False), matches)
-    assert [recruit.expert for recruit in team.team] == ["ada", "cy"]
-    graph = recruitment_graph("q1", team, PROFILE, aggregator="plurality", vote_weights=[1, 2])
+    team = [Recruit("ada", 0, 1, 7.0, 0.9), Recruit("cy", 2, 2, 1.0, 0.5)]
+    graph = recruitment_graph(
+        "q1",
+        team,
+        matches=matches,
+        profile=PROFILE,
+        aggregator="plurality",
+        vote_weights=[1, 2],
+    )
     assert {edge: graph.edges[edge]["weight"] for edge in graph.edges} == {
         ("question:q1", "skill:law"): 1,
         ("question:q1", "skill:math"): 2,
@@ -184,10 +168,16 @@ def test_the_graph_runs_from_question_to_aggregator():
     canonical_json(graph_to_json(graph))
 
 
-def test_a_team_without_skills_hangs_on_the_question():
-    team = plan(select(score(EMPTY, (), ("ada",)), 1, Rng(0)))
-    graph = recruitment_graph("q1", team, EMPTY, aggregator="plurality", vote_weights=[1])
-    assert sorted(graph.edges) == [
-        ("expert:ada", "aggregator:plurality"),
-        ("question:q1", "expert:ada"),
-    ]
+@pytest.mark.parametrize("profile", [EMPTY, None])
+def test_a_team_without_skills_hangs_on_the_question(profile):
+    graph = recruitment_graph(
+        "q1",
+        [Recruit("ada", 0, 1, 1.0, 0.25)],
+        profile=profile,
+        aggregator="plurality",
+        vote_weights=[1],
+    )
+    assert {edge: graph.edges[edge]["weight"] for edge in graph.edges} == {
+        ("question:q1", "expert:ada"): 0.25,
+        ("expert:ada", "aggregator:plurality"): 1,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,12 +12,12 @@ from hypothesis import strategies as st
 
 from protocols.canonical import canonical_json, clean_text
 from protocols.messages import Place
-from protocols.replies import BOUNDARIES, Failure, Reply, Usage, failed
+from protocols.replies import BOUNDARIES, Failure, Reply, Usage, failed, scored
 
 texts = st.text().map(lambda text: clean_text(text)[0])
 failures = st.none() | st.builds(Failure, st.sampled_from(BOUNDARIES), texts, texts)
 shares = st.none() | st.lists(st.floats(0, 1), max_size=4).map(tuple)
-sources = st.sampled_from([None, "logprobs", "samples", "stated", "exact"])
+sources = st.sampled_from([None, "logprobs", "samples", "stated", "exact", "score"])
 finishes = st.sampled_from(["stop", "length", "content_filter", "failure"])
 
 
@@ -67,3 +68,29 @@ def test_what_it_may_not_read_does_not() -> None:
     assert other.digest == plain.digest
     assert other.place == Place(3, 4)
     assert failed("timeout", "slow").failure == Failure("timeout", "slow")
+
+
+def test_a_score_is_a_mean_log_likelihood() -> None:
+    reply = scored(-1.5)
+    assert reply.score == pytest.approx(-1.5, abs=1e-12)
+    assert (reply.text, reply.distribution_source) == ("", "score")
+    assert scored(0.0).score == 0.0
+    assert scored(2.0).score == 0.0  # nothing is likelier than certain
+    assert scored(-1e6).score == pytest.approx(math.log(1e-300))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply("-1.5"),
+        Reply(distribution=(0.5,), distribution_source="stated"),
+        Reply(distribution=(0.5, 0.5), distribution_source="score"),
+        Reply(distribution=(), distribution_source="score"),
+        Reply(distribution=(0.0,), distribution_source="score"),
+        Reply(distribution=(1.5,), distribution_source="score"),
+        Reply(distribution_source="score"),
+        failed("timeout", ""),
+    ],
+)
+def test_what_is_no_score_is_none(reply: Reply) -> None:
+    assert reply.score is None

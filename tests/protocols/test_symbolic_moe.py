@@ -47,7 +47,7 @@ def test_the_best_three_are_asked_in_one_turn():
     team: Any = outcome.detail["team"]
     assert [recruit["draws"] for recruit in team] == [1, 1, 1]
     assert [r["weight"] for r in team] == pytest.approx([567 / 181, 1 / 181, 50 / 181])
-    assert [r["odds"] for r in team] == pytest.approx([567 / 618, 1 / 618, 50 / 618])
+    assert [r["odds"] for r in team] == [1, 1, 1]  # the best are taken, nothing left to chance
 
 
 def test_an_expert_drawn_twice_is_one_ask_of_weight_two():
@@ -187,7 +187,9 @@ def test_an_empty_profile_draws_evenly():
     cast = cast_of(solver=POOL, assets={"profile": empty.as_asset()})
     outcome = play(TOP, MATH, cast, answers(LETTERS)).outcome
     team: Any = outcome.detail["team"]
-    assert [recruit["odds"] for recruit in team] == [0.2] * 3
+    assert [recruit["expert"] for recruit in team] == ["ada", "bob", "cy"]
+    outcome = play(SymbolicMoE(), MATH, cast, answers(LETTERS)).outcome
+    assert outcome.detail["odds"] == pytest.approx(dict.fromkeys(POOL, 1 - 0.8**3))
 
 
 def test_what_is_needed_is_said():
@@ -199,7 +201,7 @@ def test_what_is_needed_is_said():
         play(MODEL, MATH, CAST, in_turn("A", "A", "A"))
     assert TOP.assets() == ("profile",)
     assert [(r.name, r.optional, r.draws) for r in TOP.roles()] == [
-        ("solver", False, False), ("aggregator", True, True)
+        ("solver", False, False), ("aggregator", True, True), ("annotator", True, True)
     ]  # fmt: skip
     assert not MODEL.roles()[1].optional
 
@@ -210,10 +212,49 @@ def test_bounds():
     assert SymbolicMoE(k=9).calls(CHOICE, CAST).most == 5
 
 
-def test_the_pool_goes_by_slot_order_not_by_name():
+def test_a_team_stands_in_slot_order_and_its_draws_do_not_depend_on_it():
     backwards = cast_of(solver=tuple(reversed(POOL)), assets=PROFILED)
     played = play(TOP, MATH, backwards, answers(LETTERS))
     assert [ask.seat.expert for ask in played.asks] == ["eve", "dee", "ada"]
+    backwards = backwards.model_copy(update={"assets": EVEN_CAST.assets})
+    for seed in range(20):
+        one = play(SymbolicMoE(k=4), MATH, EVEN_CAST, answers(LETTERS), seed=seed).outcome
+        other = play(SymbolicMoE(k=4), MATH, backwards, answers(LETTERS), seed=seed).outcome
+        teams: Any = (one.detail["team"], other.detail["team"])
+        assert sorted(map(str, teams[0])) == sorted(map(str, teams[1]))
+
+
+def test_an_expert_drawn_twice_may_be_asked_twice():
+    alone = cast_of(solver=("ada",), assets=PROFILED)
+    protocol = SymbolicMoE(repeat_draws="ask")
+    played = play(protocol, MATH, alone, in_turn("A", "B", "A"))
+    assert [ask.seat.name for ask in played.asks] == ["solver", "solver_draw_2", "solver_draw_3"]
+    assert len({ask.key for ask in played.asks}) == 3
+    assert played.outcome.votes == {"A": 2, "B": 1}
+    assert played.outcome.detail["team"][0]["draws"] == 3
+    assert protocol.roles()[0].draws  # so an expert with one recorded answer cannot be cast
+    assert protocol.calls(MATH, alone).most == 3
+
+
+def test_an_annotator_names_the_skills_first():
+    cast = cast_of(solver=POOL, annotator=("zoe",), assets=PROFILED)
+    protocol = SymbolicMoE(replacement=False, annotate=True)
+    named = Reply("Skills: law, fiction")
+    given: Given = {**LETTERS, "zoe": named}
+    played = play(protocol, MATH, cast, answers(given))
+    passes, team = played.asks_by_turn
+    assert [ask.seat.expert for ask in passes] == ["zoe"] * 5
+    assert {ask.seat.sampling.temperature for ask in passes} == {0.7}
+    assert played.outcome.detail["skills"] == ["fiction", "law"]
+    # S: ada -1, bob 4, cy 2, dee -3, eve 0; only bob and cy may be taken
+    assert [ask.seat.expert for ask in team] == ["bob", "cy"]
+    silent: Given = {**LETTERS, "zoe": failed("timeout", "")}
+    outcome = play(protocol, MATH, cast, answers(silent)).outcome
+    assert outcome.status == "answered"
+    assert (outcome.failures, outcome.detail["skills"]) == ({"timeout": 5}, [])
+    with pytest.raises(ValueError, match="annotate_skills"):
+        SymbolicMoE(annotate=True, trim=0.05)
+    assert not protocol.roles()[2].optional
 
 
 def test_labels_are_not_identity_and_models_are():

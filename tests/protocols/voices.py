@@ -10,7 +10,7 @@ from protocols.cast import Asset, Cast
 from protocols.messages import find_part
 from protocols.question import Question
 from protocols.registry import PROTOCOLS
-from protocols.replies import Reply
+from protocols.replies import Reply, scored
 from tests.protocols.examples import PAIR, POOL, cast_of
 from tests.protocols.harness import AnswerFn
 
@@ -39,10 +39,15 @@ def voices(view: Callable[[Ask], str], verdict: str = "open") -> AnswerFn:
 
     def answer(ask: Ask) -> Reply:
         option = view(ask)
+        if ask.score:
+            return scored(-0.5)
         label = shown_label(ask, option)
+        if ask.options and label not in ask.options:
+            label = ask.options[0]  # of two solutions, say
         edges = find_part(ask.messages, "edges")
         lines = [f"{ask.seat.expert} finds: {option}", "Score: 7", "First: 6", "Second: 6"]
         lines += ["Clarity: 5", "Rigour: 5", "Evidence: 5", "Contribution: 5"]
+        lines += ["Logic: 4", "Correctness: 4", "Explanation: 4"]
         lines += ["End: no", "Decision: continue", f"Verdict: {verdict}", "Confidence: 0.85"]
         if edges is not None:
             lines += [f"{line}: robustness 7, coherence 4" for line in edges.text.splitlines()]

@@ -185,6 +185,7 @@ class OpenAIServer:
         """The port on 127.0.0.1."""
         routes = [
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
+            Route("/v1/embeddings", self._chat, methods=["POST"]),
             Route("/{path:path}", _not_found, methods=["GET", "POST"]),
         ]
         self._server = _Server(

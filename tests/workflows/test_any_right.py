@@ -14,12 +14,18 @@ from workflows.answer_key import AnswerKey
 KEY = AnswerKey(gold={CHOICE.id: "B"}, kinds={CHOICE.id: "choice"})
 JUDGED = {"single", "mean_of_orders"}
 ARGUED = JUDGED | {"choice", "mean_of_sides", "mean_of_sides_and_orders"}
+VOTED = {"plurality", "weighted_plurality", "accuracy_weighted", "fuser"}
+JOINED = VOTED | {"aggregator", "chosen_aggregator"}
 RULES: dict[str, set[str]] = {
+    "aggregator_bench": {"single"},
+    "annotate_skills": {"repeated_keywords"},
     "consultancy": ARGUED,
     "debate": ARGUED,
     "direct_answer": JUDGED,
     "diverse_debate": {"plurality", "confidence_weighted"},
     "double_consultancy": ARGUED,
+    "eigen_refine": {"gated_plurality"},
+    "mixture_of_agents": {"aggregator"},
     "moderated_debate": {"moderator", "judge"},
     "multiagent_debate": {"plurality"},
     "nyu_consultancy": {"last_belief"},
@@ -27,15 +33,19 @@ RULES: dict[str, set[str]] = {
     "offline_judge": JUDGED,
     "peer_review": {"plurality"},
     "plurality": {"plurality"},
+    "rank_and_fuse": {"rank_and_fuse"},
     "reconcile": {"confidence_weighted"},
     "recursive_critique": {"chooser", "top_level_plurality"},
     "review_and_revise": {"pairwise_ratings"},
     "review_dialogue": {"chair"},
     "review_panel": {"chair"},
+    "routed": JOINED,
     "self_consistency": {"plurality"},
     "self_refine": {"last"},
-    "symbolic_moe": {"plurality", "weighted_plurality", "aggregator"},
+    "speculative_verdict": {"speculative_verdict"},
+    "symbolic_moe": JOINED,
     "topology_debate": {"plurality"},
+    "xolver": {"best_scored"},
 }
 """The rules by which the outcomes of each protocol may be decided; none asks whether any agent was
 right."""

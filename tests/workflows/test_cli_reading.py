@@ -135,7 +135,7 @@ def test_what_models_write_cannot_command_a_terminal(store) -> None:
 def test_show_takes_the_newest_run_and_lists_its_sessions(store) -> None:
     done = moot("show", "--store", store)
     assert done.code == 0
-    assert len(done.out.splitlines()) == 1 + 6
+    assert len(done.out.splitlines()) == 1 + 12
     assert "symbolic_moe" in done.out
 
 
@@ -149,7 +149,9 @@ def test_show_disagree_and_question(store) -> None:
     listed = moot("show", "skills", "--store", store, "--json").json["sessions"]
     question = listed[0]["question"]
     both = moot("show", "skills", "--question", question, "--store", store, "--json").json
-    assert {record["name"] for record in both} == {"symbolic_moe", "plurality"}
+    assert {record["name"] for record in both} == {
+        *("symbolic_moe", "plurality", "trimmed", "three_best")
+    }
     assert moot("show", "oversight", "--disagree", "--store", store).code == 0
 
 

@@ -16,7 +16,9 @@ from protocols.outcome import Outcome
 from tests.workflows.making import DATA, load, make, read_packed, recorded_row, write_lines
 from workflows.configuration import load_workflow
 from workflows.data.pack import by_hash, write
-from workflows.data_files import load_inputs, read_profile, run_name
+from workflows.data_files import load_inputs, run_name
+from workflows.measuring import profile_source
+from workflows.sections import ProfileSpec
 from workflows.sources import packed_names
 
 
@@ -391,7 +393,7 @@ def test_the_run_is_named_by_its_data(tmp_path: Path) -> None:
 def test_a_profile_holds_recorded_answers(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "o.jsonl", [{"id": 1, "text": "x"}])
     with pytest.raises(Mistake, match="no recorded answers"):
-        read_profile(path)
+        profile_source(ProfileSpec(path=str(path)), "moot.db")
 
 
 def test_packed_data_is_whole_and_its_parts_do_not_overlap() -> None:
@@ -399,9 +401,10 @@ def test_packed_data_is_whole_and_its_parts_do_not_overlap() -> None:
     inputs = load_inputs(load_workflow("skills"))
     assert inputs.profile is not None
     asked = {question.id for question in inputs.questions.questions}
-    measured = set(inputs.profile.questions)
+    assert inputs.profile.recorded is not None
+    measured = set(inputs.profile.recorded.questions)
     assert (len(asked), len(measured), asked & measured) == (400, 407, set())
-    assert len(inputs.profile.models) == 7
+    assert len(inputs.profile.experts) == 7
 
 
 def test_packing_gives_the_same_bytes_whatever_the_order(tmp_path: Path) -> None:

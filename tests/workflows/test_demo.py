@@ -27,7 +27,7 @@ def test_the_demo_and_what_it_says_to_try_next(tmp_path, monkeypatch) -> None:
         "2/2  Oversight",
         "not language models",
         "chance",
-        "Replayed 1,000 sessions: identical, 0 model calls,",
+        "Replayed 1,800 sessions: identical, 0 model calls,",
         "Everything is in demo.db. Try next:",
     ):
         assert words in first.out
@@ -35,7 +35,7 @@ def test_the_demo_and_what_it_says_to_try_next(tmp_path, monkeypatch) -> None:
 
     again = moot("demo")
     assert again.code == 0
-    assert "is there already and complete: all 800 sessions are kept" in again.err
+    assert "is there already and complete: all 1,600 sessions are kept" in again.err
     tables = [out.partition("Replayed")[0] for out in (first.out, again.out)]
     assert tables[0] == tables[1]
 
@@ -52,6 +52,6 @@ def test_the_demo_as_json(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = moot("demo", "--store", "other.db", "--json")
     assert done.code == 0
-    assert [run["sessions"] for run in done.json["runs"]] == [800, 200]
-    assert [replay["identical"] for replay in done.json["replays"]] == [800, 200]
+    assert [run["sessions"] for run in done.json["runs"]] == [1600, 200]
+    assert [replay["identical"] for replay in done.json["replays"]] == [1600, 200]
     assert done.json["store"] == "other.db"

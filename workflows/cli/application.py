@@ -26,6 +26,7 @@ from workflows.cli import (
     cluster,
     crossing,
     estimating,
+    experts,
     exporting,
     importing,
     reading,
@@ -84,6 +85,8 @@ for panel, verbs in VERBS.items():
     for verb, function in verbs.items():
         app.command(verb, rich_help_panel=panel)(function)
 
+app.add_typer(experts.app, name="experts", rich_help_panel="Look")
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -122,6 +125,8 @@ def run_command(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    # Many small products of matrices: threads would wait for one another more than they work.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     code = _exit_code(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.stdout.flush()

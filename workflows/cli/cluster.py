@@ -120,7 +120,7 @@ def packing_list(workflow: Workflow, scratch: Path) -> tuple[str, dict[str, Path
         return name
 
     for section in ("questions", "profile"):
-        if data.get(section):
+        if (data.get(section) or {}).get("path"):
             data[section] = {**data[section], "path": pack(data[section]["path"])}
     data["experts"] = {
         label: {**expert, **({"data": pack(expert["data"])} if expert.get("data") else {})}

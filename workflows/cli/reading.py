@@ -119,6 +119,12 @@ def show(
         int | None,
         typer.Option("--limit", min=1, help="The most questions with --disagree, or sessions."),
     ] = None,
+    graph: Annotated[
+        str | None,
+        typer.Option(
+            "--graph", metavar="FILE", help="Draw whom SESSION recruited: .png, .svg, .pdf, .json."
+        ),
+    ] = None,
     store: options.Store = "moot.db",
     as_json: options.Json = False,
 ) -> None:
@@ -131,6 +137,8 @@ def show(
     with Opened.read(store) as opened:
         found = _run(opened, run)
         rows = _chosen(opened, found, session, question)
+        if graph is not None:
+            _draw_graph(rows, graph)
         if disagree:
             _show_differing(opened, found, rows, limit or 3, as_json=as_json)
         elif session is None and question is None:
@@ -206,6 +214,22 @@ def _put_transcript(record: dict[str, Any], *, question: bool = True) -> None:
         text.highlight_regex(r"✗ (wrong|not in the passage)", "red")
         put_text(text)
     put()
+
+
+def _draw_graph(rows: Sequence[SessionRow], path: str) -> None:
+    """Draw the recruitment of the one session that is wanted."""
+    import json
+
+    from workflows.recruitment_picture import draw_recruitment
+
+    if len(rows) != 1:
+        raise Mistake(
+            f"--graph draws one session, not {len(rows):,}; name it: moot show RUN SESSION"
+        )
+    row = rows[0]
+    outcome = None if row.outcome_json is None else json.loads(row.outcome_json)
+    draw_recruitment(outcome, path, title=f"{row.entry}, question {row.question_id}")
+    say(f"drawn in {path}")
 
 
 def _show_differing(

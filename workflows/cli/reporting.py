@@ -23,7 +23,9 @@ SHOWN = 5
 def report(
     run: options.RunName, store: options.Store = "moot.db", as_json: options.Json = False
 ) -> None:
-    """Report a run: its table, how good its probabilities are, the figures of imported sessions.
+    """Report a run: its table, how good its probabilities are, what recruiting was worth.
+
+    Of imported sessions: the published figures.
 
     Example: moot report oversight --store demo.db
     """
@@ -42,6 +44,11 @@ def report(
     if found.quality:
         put()
         _put_quality(found.quality)
+    if found.routing is not None:
+        from workflows.cli.routing_tables import put_routing
+
+        put()
+        put_routing(found.routing)
 
 
 def _put_imported(found: ImportedSessions) -> None:
