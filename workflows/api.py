@@ -124,11 +124,8 @@ async def run_async(
         spec = run_spec(loaded, inputs)
         where = Where.chosen(loaded.fleet, fleet, address, drivers)
         where.check()
-        notes = (
-            *inputs.questions.notes,
-            *workflow_warnings(loaded, inputs),
-            *store_notes(loaded.store, where),
-        )
+        warnings = workflow_warnings(loaded, inputs)
+        notes = (*inputs.questions.notes, *warnings, *store_notes(loaded.store, where))
         for note in notes:
             if hooks.on_note:
                 hooks.on_note(note)
