@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.measuring import RESULTS
 
-NAMES = ("b1", "b4", "b5", "b6", "b11", "b12", "b13")
+NAMES = ("b1", "b4", "b5", "b6", "b10", "b11", "b12", "b13")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

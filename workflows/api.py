@@ -20,6 +20,7 @@ from orchestrator.ledger import Budget
 from orchestrator.spec import Difference, RunSpec
 from protocols.contract import Protocol
 from protocols.errors import Mistake
+from workflows.comparison import Compares
 from workflows.configuration import Workflow, load_workflow
 from workflows.table import Row
 
@@ -32,8 +33,8 @@ FleetName = Literal["local", "ray"]
 
 
 @dataclass(frozen=True, slots=True)
-class RunResult:
-    """A run and its table."""
+class RunResult(Compares):
+    """A run and its table; `comparison` says more."""
 
     run_id: int
     name: str
@@ -54,6 +55,8 @@ class RunResult:
     """Question id -> what repeats together. Not part of the JSON."""
     simulated: tuple[str, ...] = ()
     """The experts whose revisions are made up by a rule, by label."""
+    address: str = field(default="", repr=False, compare=False)
+    """The store as it can be opened again; it may hold a password. Not part of the JSON."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
@@ -354,4 +357,5 @@ async def finish(
         notes=notes,
         clusters=answer_key(row).clusters,
         simulated=simulated_in(row),
+        address=store.address,
     )

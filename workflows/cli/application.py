@@ -27,6 +27,7 @@ from workflows.cli import (
     crossing,
     exporting,
     importing,
+    judging,
     reading,
     reporting,
     running,
@@ -60,6 +61,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Look": {
         "show": reading.show,
         "report": reporting.report,
+        "judges": judging.judges,
         "replay": reading.replay,
         "export": exporting.export,
         "list": setting_up.list_things,
