@@ -154,9 +154,11 @@ def _frame(
     schema = arrow_schema(table, chosen_columns(table, messages=messages))
     with opened(store, run) as (reading, runs):
         rows = table_rows(reading, runs, table, messages=messages)
-        found = pa.Table.from_batches(arrow_batches(rows, schema), schema=schema)
-    if backend == "polars":
-        return frames.from_arrow(found)
+        batches = arrow_batches(rows, schema)
+        if backend == "polars":
+            empty = frames.from_arrow(schema.empty_table())
+            return frames.concat([empty, *map(frames.from_arrow, batches)])
+        found = pa.Table.from_batches(batches, schema=schema)
     nullable = {pa.int64(): frames.Int64Dtype(), pa.bool_(): frames.BooleanDtype()}
     return found.to_pandas(types_mapper=nullable.get)
 

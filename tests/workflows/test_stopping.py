@@ -167,3 +167,6 @@ def test_the_command_says_what_it_saved(tmp_path, monkeypatch) -> None:
     one = moot("compare", "w.yaml", "--until-decided", "--set", "protocols=[{kind: plurality}]")
     assert one.code == 2
     assert "two protocols or more" in one.message
+    page = moot("compare", "w.yaml", "--until-decided", "--html", "x.html")
+    assert page.code == 2
+    assert "--until-decided writes no page" in page.message

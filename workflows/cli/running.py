@@ -213,6 +213,11 @@ def compare(
     from workflows.spend import chosen_unit
 
     chosen_unit((), unit)  # a misspelt unit is told before anything is spent
+    if until_decided and (html or md or plots or open_):
+        raise Mistake(
+            "--until-decided writes no page: a page's intervals are for a number of questions that "
+            "was fixed before"
+        )
     names, where = targets, store or "moot.db"
     if is_workflow(targets):
         loaded = load(targets[0], settings, cast, store)
