@@ -10,10 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from protocols.asks import Ask
-from protocols.replies import Reply
+from protocols.replies import RateHint, Reply, Usage
+
+if TYPE_CHECKING:
+    from agents.roster import Expert
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Capabilities:
     """Whether asking the same thing again gives another draw. Recorded experts hold one answer
     each and cannot."""
     distributions: bool = False
-    """Whether replies carry a distribution over the ask's options."""
+    """Whether replies may carry a distribution over the ask's options; each says where from."""
     schemas: bool = False
     """Whether replies can be held to a JSON schema."""
     images: bool = False
@@ -44,6 +47,11 @@ class Throttled:
     """Seconds from now after which another attempt makes sense."""
     message: str = ""
     """What the provider said."""
+    usage: Usage = Usage()
+    """Tokens that are paid for all the same: an attempt may be several calls, of which the first
+    were answered."""
+    rate_hint: RateHint | None = None
+    """What the provider said about its limits."""
 
 
 Attempted = Reply | Throttled
@@ -62,6 +70,11 @@ class Engine(ABC):
         Called once, before the first load; an engine that is used alone is never called.
         """
         return
+
+    @classmethod
+    def capabilities_for(cls, expert: Expert) -> Capabilities:
+        """Return what the engine can do for `expert`; the same for all, where it does not say."""
+        return cls.capabilities
 
     async def load(self) -> None:
         """Make the engine ready; called once before the first ask. Hosted engines do nothing.

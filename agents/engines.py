@@ -28,6 +28,10 @@ class EngineClass(Protocol):
 
     capabilities: Capabilities
 
+    def capabilities_for(self, expert: Expert) -> Capabilities:
+        """Return what the engine can do for `expert`."""
+        ...
+
     def __call__(self, expert: Expert) -> Engine:
         """Make the engine; light: what is heavy waits for `load`."""
 
@@ -72,12 +76,12 @@ def engine_class(expert: Expert) -> EngineClass:
 
 
 def capabilities_of(expert: Expert) -> Capabilities:
-    """Return what the expert's engine can do, without making it.
+    """Return what the expert's engine can do for it, without making it.
 
     Raises:
-        Mistake: there is no such engine.
+        Mistake: there is no such engine, or the expert's options do not fit it.
     """
-    return engine_class(expert).capabilities
+    return engine_class(expert).capabilities_for(expert)
 
 
 def identify(expert: Expert) -> Model:
@@ -85,10 +89,11 @@ def identify(expert: Expert) -> Model:
 
     The revision of a recorded expert is computed from its data, that of a scripted one from its
     script, that of a reviser from both its data and its options; elsewhere it is what the roster
-    says.
+    says, with a digest of the options of a hosted expert that change its replies.
 
     Raises:
-        Mistake: the data of a recorded expert is missing or malformed.
+        Mistake: the data of a recorded expert is missing or malformed, or the options of a hosted
+            one are no options of its engine.
     """
     if expert.provider == "recorded":
         from agents.recorded import recorded_file, recorded_model
@@ -103,6 +108,10 @@ def identify(expert: Expert) -> Model:
         from agents.offline_reviser import reviser_revision
 
         return Model(expert.model, reviser_revision(expert))
+    if expert.options and does_network_io(expert):
+        from agents.hosted_request import hosted_revision
+
+        return Model(expert.model, hosted_revision(expert))
     return Model(expert.model, expert.revision)
 
 

@@ -8,8 +8,13 @@ Keys are read from the environment of the process that calls, at every call, and
 every message. An expert with a `base_url` is sent only the key that its `key_env` names: a key that
 lies about in the environment never goes to another address than its provider's.
 
-What is not done: distributions, reply schemas and streaming; options and schema of an ask are not
-sent. A provider that reports no usage leaves zeros, which :func:`list_price` takes for unknown.
+Log-probabilities, several draws in one call and reply schemas are asked for where litellm's tables
+say that the provider takes them. A server that rejects one of them all the same is asked once more
+without it, inside the attempt, and not asked for it again by this engine; the reply says where its
+distribution comes from. Only ``distribution: logprobs`` insists.
+
+What is not done: replies are not streamed. A provider that reports no usage leaves zeros, which
+:func:`list_price` takes for unknown.
 """
 
 from __future__ import annotations
@@ -19,25 +24,37 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 from weakref import WeakSet
 
-from agents.engine import Attempted, Capabilities, Engine
-from agents.provider_errors import attempted, scrubbed, secrets_in
+from agents.engine import Attempted, Capabilities, Engine, Throttled
+from agents.hosted_reply import (
+    KEY_VARIABLES,
+    has_tokens,
+    known_secrets,
+    rate_hint,
+    reply_of,
+    total_usage,
+)
+from agents.hosted_request import (
+    NO_KEY,
+    Feature,
+    Wanted,
+    draws_of,
+    hosted_options,
+    label_of,
+    refused_features,
+    request,
+    wanted,
+)
+from agents.provider_errors import attempted, causes, headers_of, rejected_text, scrubbed
 from agents.roster import Expert
-from protocols.asks import Ask, Sampling
+from protocols.asks import Ask
 from protocols.errors import Mistake
-from protocols.messages import PART_SEPARATOR, Message
-from protocols.replies import Failure, Finish, Reply, Usage, failed
-
-NO_KEY = "no-key"
-"""What local servers are sent, as clients insist on some key."""
-CLIENT_GRACE_S = 1.0
-"""How much later than ours the client's own time limit strikes, so that ours decides."""
-
-_FINISHES: Mapping[str, Finish] = {"length": "length", "content_filter": "content_filter"}
+from protocols.replies import Usage, failed
 
 
 @lru_cache(maxsize=1)
@@ -89,18 +106,40 @@ class LiteLLMEngine(Engine):
 
     capabilities = Capabilities(images=True)
 
+    @classmethod
+    def capabilities_for(cls, expert: Expert) -> Capabilities:
+        """Return what litellm's tables say of the expert's model; imports litellm.
+
+        A server behind a `base_url` may do less than its kind: what it does not take is not asked
+        of it twice, and replies say so.
+
+        Raises:
+            Mistake: the expert has options that do not fit.
+        """
+        options = hosted_options(expert)
+        refused = _untaken(expert)
+        told = _told(expert.model)
+        wish = options.distribution
+        return Capabilities(
+            distributions="logprobs" not in refused
+            if wish == "logprobs"
+            else "logprobs" not in refused or options.draws > 1 or wish == "stated",
+            schemas="schema" not in refused,
+            images=told.get("supports_vision", not told) is True,
+            context_tokens=told.get("max_input_tokens"),
+        )
+
     def __init__(self, expert: Expert) -> None:
         """Keep the expert; nothing is imported, read or called yet.
 
         Raises:
-            Mistake: the expert has options, of which this engine knows none.
+            Mistake: the expert has options that this engine does not know, or that do not fit.
         """
-        if expert.options:
-            names = ", ".join(sorted(expert.options))
-            raise Mistake(
-                f"expert {_label(expert)}: {expert.model} has no option {names}; remove it"
-            )
         self.expert = expert
+        self.options = hosted_options(expert)
+        if expert.key_env is not None:
+            KEY_VARIABLES.add(expert.key_env)
+        self._refused: frozenset[Feature] | None = None
         self._room = asyncio.Semaphore(self.batch_limit)
         self._where = scrubbed(expert.base_url or expert.provider, ())
 
@@ -112,7 +151,7 @@ class LiteLLMEngine(Engine):
                 know the provider. The message is one line that says what to do.
         """
         expert = self.expert
-        who = f"expert {_label(expert)}"
+        who = f"expert {label_of(expert)}"
         if expert.base_url is not None and not expert.base_url.startswith(("http://", "https://")):
             raise Mistake(
                 f"{who}: base_url {scrubbed(expert.base_url, ())!r} is not an address; write for "
@@ -168,9 +207,10 @@ class LiteLLMEngine(Engine):
             return index, await self._attempt(ask)
 
     async def _attempt(self, ask: Ask) -> Attempted:
-        """Make one call; whatever comes of it is a result."""
+        """Make one attempt; whatever comes of it is a result."""
         expert = self.expert
         key = _environment_key(expert.key_env) if expert.key_env else None
+        responses: list[Any] = []
         start = time.perf_counter()
         try:
             unset = _unset_key(expert)
@@ -179,19 +219,121 @@ class LiteLLMEngine(Engine):
                 return failed("provider", message, cause="authentication")
             # The client's own limit counts each wait for a piece anew; this one the whole attempt.
             async with asyncio.timeout(expert.timeout_s):
-                response = await _litellm().acompletion(**request(ask, expert, key))
-            return _reply(response, time.perf_counter() - start)
+                await self._draw(ask, key, responses)
+            seconds = time.perf_counter() - start
+            return reply_of(responses, ask, self.options, latency_s=seconds, key=key)
         except TimeoutError:
             message = f"time limit ({self._where}): no reply within {expert.timeout_s:g} s"
-            seconds = time.perf_counter() - start
-            return failed("timeout", message, cause="time_limit", latency_s=seconds)
+            result: Attempted = failed("timeout", message, cause="time_limit")
+            hint = None
         except Exception as error:  # noqa: BLE001  # failure is data
-            return attempted(
-                error,
-                where=self._where,
-                secrets=_secrets(key),
-                latency_s=time.perf_counter() - start,
-            )
+            result = attempted(error, where=self._where, secrets=known_secrets(key))
+            hint = next(filter(None, map(rate_hint, headers_of(causes(error)))), None)
+        usage = total_usage(responses) if responses else Usage()
+        if isinstance(result, Throttled):
+            return replace(result, usage=usage, rate_hint=hint)
+        seconds = time.perf_counter() - start
+        return replace(result, usage=usage, rate_hint=hint, latency_s=seconds)
+
+    async def _draw(self, ask: Ask, key: str | None, responses: list[Any]) -> None:
+        """Append the responses that make one reply: one, or as many as its draws need."""
+        asked = wanted(ask, self.options, self._known_refused())
+        responses.append(await self._call(ask, key, asked))
+        draws = draws_of(ask, self.options)
+        if draws < 2 or not responses[0].choices:
+            return
+        if asked.logprobs:
+            if has_tokens(responses[0]):
+                return
+            self._note("logprobs")
+        elif asked.draws > 1 and len(responses[0].choices) < 2:
+            self._note("n")
+        missing = draws - len(responses[0].choices)
+        single = replace(asked, logprobs=False, draws=1)
+
+        async def another(draw: int) -> None:
+            responses.append(await self._call(ask, key, single, draw))
+
+        tasks = [asyncio.create_task(another(draw)) for draw in range(1, missing + 1)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _call(self, ask: Ask, key: str | None, asked: Wanted, draw: int = 0) -> Any:
+        """Make one call; once more without what the server says it does not take."""
+        arguments = request(ask, self.expert, key, asked=asked, extra=self.options.extra, draw=draw)
+        try:
+            return await _litellm().acompletion(**arguments)
+        except Exception as error:
+            refused = refused_features(rejected_text(error), asked)
+            if self.options.distribution == "logprobs":
+                refused -= {"logprobs"}
+            if not refused:
+                raise
+        self._note(*refused)
+        return await self._call(ask, key, asked.without(refused), draw)
+
+    def _known_refused(self) -> frozenset[Feature]:
+        if self._refused is None:
+            self._refused = _untaken(self.expert)
+            if self.options.distribution == "logprobs":
+                self._refused -= {"logprobs"}
+        return self._refused
+
+    def _note(self, *features: Feature) -> None:
+        """Remember what the server does not take, or ignores."""
+        self._refused = self._known_refused().union(features)
+
+
+def _told(model: str) -> dict[str, Any]:
+    """Return what litellm's packed table says of a model; nothing where it does not know it."""
+    table = _litellm().model_cost
+    found: dict[str, Any] = table.get(model) or table.get(model.partition("/")[2]) or {}
+    return found
+
+
+def _untaken(expert: Expert) -> frozenset[Feature]:
+    """Return what the expert's provider does not take, as far as litellm's tables say.
+
+    Whether a *model* follows a schema is in them for hosted models only; servers at a `base_url`
+    are asked.
+    """
+    litellm = _litellm()
+    try:
+        taken = set(litellm.get_supported_openai_params(model=expert.model) or ())
+        schema = "response_format" in taken and (
+            expert.base_url is not None or litellm.supports_response_schema(model=expert.model)
+        )
+    except Exception:  # noqa: BLE001  # whatever it raises, it does not know the provider
+        return frozenset(("logprobs", "n", "schema"))
+    said: dict[Feature, bool] = {
+        "logprobs": {"logprobs", "top_logprobs"} <= taken,
+        "n": "n" in taken,
+        "schema": schema,
+    }
+    return frozenset(name for name, takes in said.items() if not takes)
+
+
+def _environment_key(name: str) -> str | None:
+    """Return the key in the environment variable `name`, or None; white space is no key."""
+    return os.environ.get(name, "").strip() or None
+
+
+def _unset_key(expert: Expert) -> str | None:
+    """Return the name of the variable whose key is needed and not set, or None.
+
+    Without a `key_env`, litellm says which variables the provider needs. Only its ``..._API_KEY``
+    are asked for: clouds have other ways to log in than the variables that litellm lists.
+    """
+    if expert.key_env is not None:
+        return None if _environment_key(expert.key_env) else expert.key_env
+    if expert.base_url is not None:
+        return None
+    needed = _litellm().validate_environment(expert.model)["missing_keys"]
+    return " or ".join(sorted(name for name in needed if name.endswith("_API_KEY"))) or None
 
 
 async def embed(expert: Expert, texts: Sequence[str]) -> list[list[float]]:
@@ -215,116 +357,7 @@ async def embed(expert: Expert, texts: Sequence[str]) -> list[list[float]]:
         rows = sorted(response.data, key=lambda row: int(row["index"]))
         return [[float(value) for value in row["embedding"]] for row in rows]
     except Exception as error:  # noqa: BLE001  # whatever it raises, there are no vectors
-        said = scrubbed(str(error), _secrets(key))
-        raise Mistake(f"expert {_label(expert)}: no vectors: {said}") from None
+        said = scrubbed(str(error), known_secrets(key))
+        raise Mistake(f"expert {label_of(expert)}: no vectors: {said}") from None
     finally:
         await engine.unload()
-
-
-def request(ask: Ask, expert: Expert, key: str | None) -> dict[str, Any]:
-    """Return the arguments of litellm's completion call for `ask`."""
-    arguments: dict[str, Any] = {
-        "model": expert.model,
-        "messages": [_message(message) for message in ask.messages],
-        "timeout": expert.timeout_s + CLIENT_GRACE_S,
-        "num_retries": 0,
-        **_settings(ask.seat.sampling),
-    }
-    if expert.base_url is not None:
-        arguments["base_url"] = expert.base_url
-        key = key or NO_KEY
-    if key is not None:
-        arguments["api_key"] = key
-    return arguments
-
-
-def _settings(sampling: Sampling) -> dict[str, Any]:
-    """Return the sampling settings that say something."""
-    settings = {name: value for name, value in sampling.as_json().items() if value is not None}
-    if not settings["stop"]:
-        del settings["stop"]
-    return settings
-
-
-def _message(message: Message) -> dict[str, Any]:
-    """Return a message in the chat protocol: a string, or text and images in reading order."""
-    if all(part.kind == "text" for part in message.parts):
-        return {"role": message.speaker, "content": message.text}
-    content: list[dict[str, Any]] = []
-    for part in message.parts:
-        if part.kind == "image":
-            content.append({"type": "image_url", "image_url": {"url": part.text}})
-        elif content and content[-1]["type"] == "text":
-            content[-1]["text"] += PART_SEPARATOR + part.text
-        else:
-            content.append({"type": "text", "text": part.text})
-    return {"role": message.speaker, "content": content}
-
-
-def _reply(response: Any, latency_s: float) -> Reply:
-    """Read litellm's response object. A failed reply keeps its usage: it is paid for."""
-    text, finish, failure = _content(response)
-    return Reply(
-        text=text,
-        failure=failure,
-        usage=_usage(getattr(response, "usage", None)),
-        finish=finish,
-        latency_s=latency_s,
-        model_served=response.model or None,
-    )
-
-
-def _content(response: Any) -> tuple[str, Finish, Failure | None]:
-    """Return text, finish reason and failure of a response."""
-    if not response.choices:
-        return "", "failure", Failure("malformed", "the provider sent no choice", "no_choice")
-    choice = response.choices[0]
-    text = choice.message.content or ""
-    finish = _FINISHES.get(choice.finish_reason, "stop")
-    fields = getattr(choice.message, "provider_specific_fields", None) or {}
-    refusal = fields.get("refusal")
-    if text or not (refusal or finish == "content_filter"):
-        return text, finish, None
-    message = refusal or "the provider's content filter left no text"
-    cause = "refusal" if refusal else "content_filter"
-    return "", "failure", Failure("refused", scrubbed(message, _secrets(None)), cause)
-
-
-def _usage(usage: Any) -> Usage:
-    """Read token counts; what the provider does not report is 0."""
-    prompt = getattr(usage, "prompt_tokens_details", None)
-    completion = getattr(usage, "completion_tokens_details", None)
-    return Usage(
-        prompt_tokens=getattr(usage, "prompt_tokens", None) or 0,
-        completion_tokens=getattr(usage, "completion_tokens", None) or 0,
-        reasoning_tokens=getattr(completion, "reasoning_tokens", None) or 0,
-        cached_tokens=getattr(prompt, "cached_tokens", None) or 0,
-    )
-
-
-def _secrets(key: str | None) -> frozenset[str]:
-    """Return what no message may hold: the key in use and all that the environment calls one."""
-    return secrets_in(os.environ) | ({key} if key else frozenset())
-
-
-def _environment_key(name: str) -> str | None:
-    """Return the key in the environment variable `name`, or None; white space is no key."""
-    return os.environ.get(name, "").strip() or None
-
-
-def _unset_key(expert: Expert) -> str | None:
-    """Return the name of the variable whose key is needed and not set, or None.
-
-    Without a `key_env`, litellm says which variables the provider needs. Only its ``..._API_KEY``
-    are asked for: clouds have other ways to log in than the variables that litellm lists.
-    """
-    if expert.key_env is not None:
-        return None if _environment_key(expert.key_env) else expert.key_env
-    if expert.base_url is not None:
-        return None
-    needed = _litellm().validate_environment(expert.model)["missing_keys"]
-    return " or ".join(sorted(name for name in needed if name.endswith("_API_KEY"))) or None
-
-
-def _label(expert: Expert) -> str:
-    return repr(expert.label or expert.model)

@@ -157,10 +157,23 @@ def _rejection(names: frozenset[str], status: int | None, text: str) -> Cause:
     return Cause("provider", name, f"{words} {status}")
 
 
+def rejected_text(error: BaseException) -> str:
+    """Return all that is said where a request was rejected for what it holds, else nothing."""
+    chain = tuple(causes(error))
+    if classify(chain).name != "bad_request":
+        return ""
+    return "\n".join(str(cause) for cause in chain)
+
+
+def headers_of(chain: Iterable[BaseException]) -> Iterator[Mapping[str, str]]:
+    """Yield the headers of every HTTP response in a chain, outermost first."""
+    for error in chain:
+        yield getattr(getattr(error, "response", None), "headers", None) or {}
+
+
 def retry_after_s(chain: Iterable[BaseException], *, default: float = DEFAULT_WAIT_S) -> float:
     """Return the seconds that a ``Retry-After`` header asks for, else `default`."""
-    for error in chain:
-        headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    for headers in headers_of(chain):
         for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
             wait = _seconds(headers.get(name), scale)
             if wait is not None:
@@ -189,6 +202,11 @@ def scrubbed(message: str, secrets: Iterable[str]) -> str:
     message = _SECRET_FORMS.sub(_HIDDEN, _ADDRESSES.sub("", message))
     line = clean_text(" ".join(message.split()))[0]
     return line if len(line) <= MESSAGE_CHARACTERS else line[: MESSAGE_CHARACTERS - 3] + "..."
+
+
+def looks_secret(text: str) -> bool:
+    """Whether `text` holds something of the form of a key."""
+    return _SECRET_FORMS.search(text) is not None
 
 
 def secrets_in(environment: Mapping[str, str]) -> frozenset[str]:

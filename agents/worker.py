@@ -16,6 +16,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -292,7 +293,8 @@ def tidied(result: object, seconds: float) -> Attempted:
     what is no result at all is a failure.
     """
     if isinstance(result, Throttled):
-        return Throttled(max(0.0, result.wait_s), clean_text(result.message)[0])
+        wait_s, message = max(0.0, result.wait_s), clean_text(result.message)[0]
+        return replace(result, wait_s=wait_s, message=message)
     if not isinstance(result, Reply) or not isinstance(result.text, str):
         kind = type(result).__name__
         return failed("provider", f"the engine gave a {kind} that is no reply", latency_s=seconds)
@@ -314,6 +316,8 @@ def tidied(result: object, seconds: float) -> Attempted:
         result.place,
         result.latency_s if result.latency_s > 0.0 else seconds,
         None if served is None else clean_text(served)[0],
+        result.outside_mass,
+        result.rate_hint,
     )
 
 

@@ -118,8 +118,9 @@ class Difference:
 def wanted_sessions(spec: RunSpec) -> Iterator[Wanted]:
     """Yield the sessions of a run in the order in which they are asked.
 
-    Questions come in a seeded order and all protocols of a question stand together, so that a
-    run that is stopped at any moment is a fair sample.
+    What repeats together (a story with several questions) comes in a seeded order and stands
+    together, with all protocols of a question, so that a run that is stopped at any moment is a
+    fair sample of it.
 
     Raises:
         Mistake: two entries are the same protocol with the same cast, or share a name; two
@@ -128,11 +129,19 @@ def wanted_sessions(spec: RunSpec) -> Iterator[Wanted]:
     digests = [entry.protocol.digest() for entry in spec.entries]
     _refuse_twins(spec.entries, digests)
     _refuse_repeated(spec.questions)
-    for question in Rng("order", spec.seed).shuffled(spec.questions):
+    for question in asked_order(spec.questions, spec.seed):
         for entry, digest in zip(spec.entries, digests, strict=True):
             for repeat in range(spec.repeats):
                 key = session_key(digest, question, entry.cast, seed=spec.seed, repeat=repeat)
                 yield Wanted(key, entry, question, spec.seed, repeat)
+
+
+def asked_order(questions: Sequence[Question], seed: int) -> list[Question]:
+    """Return questions in the order in which they are asked: unit by unit, the units shuffled."""
+    units: dict[str, list[Question]] = {}
+    for question in questions:
+        units.setdefault(question.unit, []).append(question)
+    return [one for unit in Rng("order", seed).shuffled(list(units)) for one in units[unit]]
 
 
 def reconcile(

@@ -3,7 +3,8 @@
 Only what an expert did enters a session: content, or a :class:`Failure`. Throttling, a lost
 worker or a stopped budget are attempts that are never accepted; a session never sees them.
 A reply's digest covers all that a session may read of it; ``latency_s`` and ``model_served`` are
-recorded beside it and no protocol may read them (``tests/test_layering.py`` holds this).
+recorded beside it, ``outside_mass`` and ``rate_hint`` are for whoever made the ask, and no
+protocol may read any of the four (``tests/test_layering.py`` holds this).
 """
 
 from __future__ import annotations
@@ -58,6 +59,21 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class RateHint:
+    """What a provider said about its limits beside an answer; None is what it did not say."""
+
+    requests_limit: int | None = None
+    """Requests in a window (a minute, where the provider says nothing else)."""
+    requests_left: int | None = None
+    """Requests that are left in it."""
+    requests_reset_s: float | None = None
+    """Seconds until all of them are back."""
+    tokens_limit: int | None = None
+    tokens_left: int | None = None
+    tokens_reset_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What came back for one ask."""
 
@@ -76,13 +92,19 @@ class Reply:
     finish: Finish = "stop"
     """Why generation ended."""
     repaired: bool = False
-    """NUL or lone surrogates were replaced by U+FFFD."""
+    """The text is not as it came: NUL or lone surrogates were replaced by U+FFFD, or the JSON
+    that the ask's schema wants was mended."""
     place: Place | None = None
     """Turn and slot of the ask; set when the reply is recorded."""
     latency_s: float = 0.0
     """Seconds from dispatch to reply. Recorded, never read by a protocol."""
     model_served: str | None = None
     """The model that the provider says served it. Recorded, never read by a protocol."""
+    outside_mass: float | None = None
+    """The probability (or share of draws) that was on none of the options, before the distribution
+    was made to sum to 1. Neither recorded nor read by a protocol."""
+    rate_hint: RateHint | None = None
+    """What the provider said about its limits. Neither recorded nor read by a protocol."""
     _digest: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -143,6 +165,8 @@ class Reply:
             place,
             self.latency_s,
             self.model_served,
+            self.outside_mass,
+            self.rate_hint,
         )
 
 

@@ -10,8 +10,9 @@ import sys
 from hypothesis import settings
 
 from tests.ray_cluster import ray_cluster
+from tests.servers.fixtures import loopback
 
-__all__ = ["ray_cluster"]
+__all__ = ["loopback", "ray_cluster"]
 
 SECRET = re.compile(r"(_KEY|_KEY_ID|_TOKEN|_SECRET|_PASSWORD|_CREDENTIALS)$")
 HERE = {"", "localhost", "localhost.localdomain"}

@@ -22,15 +22,18 @@ ROOMS = ("protocols", "agents", "orchestrator", "workflows")
 
 OUTSIDE = {
     "protocols": "evalica jinja2 json_repair networkx numpy pydantic rapidfuzz sklearn",
-    "agents": "bm25s litellm ray torch transformers vllm yaml",
+    "agents": "bm25s jsonschema litellm ray torch transformers vllm yaml",
     "orchestrator": "alembic psycopg ray sqlalchemy sqlmodel tenacity",
-    "workflows": "click dotenv matplotlib plotly polars pyarrow pydantic_settings rich scipy "
-    "starlette statsmodels typer uvicorn yaml",
+    "workflows": "click dotenv inspect_ai matplotlib pandas plotly polars pyarrow "
+    "pydantic_settings rich scipy starlette statsmodels typer uvicorn yaml",
 }
 """Import names of the libraries that each room brings in; rooms to its right may use them too."""
 
 STORE = ("orchestrator/store/",)
 CONFINED = {
+    "evalica": ("workflows/judge_agreement.py",),
+    "inspect_ai": ("workflows/inspect_",),
+    "jsonschema": ("agents/hosted_reply.py",),
     "litellm": ("agents/litellm_engine.py",),
     "ray": (
         "agents/ray_worker.py",
@@ -50,8 +53,8 @@ CONFINED = {
 """Where a library may be imported: these files, or everything under these folders."""
 
 HEAVY = (
-    "alembic bm25s jinja2 litellm matplotlib networkx numpy polars psycopg pyarrow ray scipy "
-    "sklearn sqlalchemy sqlmodel statsmodels torch transformers"
+    "alembic bm25s evalica inspect_ai jinja2 jsonschema litellm matplotlib networkx numpy pandas "
+    "polars psycopg pyarrow ray scipy sklearn sqlalchemy sqlmodel statsmodels torch transformers"
 )
 """Libraries that no start of the command, and no import of a room, may load."""
 
@@ -64,8 +67,8 @@ IMPURE = (
 PURE_EXCEPTIONS = {("protocols/chance.py", "random")}
 IMPURE_CALLS = {"open", "print", "input", "hash", "id"}
 """``hash`` and ``id`` differ from process to process."""
-UNSEEN = {"latency_s", "model_served"}
-"""What a reply records and a session may not read."""
+UNSEEN = {"latency_s", "model_served", "outside_mass", "rate_hint"}
+"""What a reply carries and a session may not read."""
 
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
@@ -208,6 +211,7 @@ def test_no_module_is_named_like_a_library() -> None:
         ("protocols/x.py", "async def f(): ...", "no async"),
         ("protocols/x.py", "import numpy as np\nnp.random.rand()", "the only randomness"),
         ("protocols/x.py", "reply.latency_s", "may not read latency_s"),
+        ("protocols/x.py", "reply.rate_hint", "may not read rate_hint"),
         ("protocols/replies.py", "self.model_served", None),
         ("orchestrator/x.py", "reply.latency_s", None),
         ("workflows/x.py", "eval('1')", "runs what others wrote"),

@@ -21,17 +21,22 @@ if TYPE_CHECKING:
         run_async,
     )
     from workflows.branching import fork, fork_async, rejudge, rejudge_async
+    from workflows.comparison import Comparison
     from workflows.configuration import Workflow, library_workflows, load_workflow
     from workflows.crossplay import Crossplay, read_crossplay, run_crossplay
+    from workflows.frames import asks_df, replies_df, runs_df, sessions_df, verdicts_df
     from workflows.schema import json_schema
+    from workflows.stopping import run_until_decided
     from workflows.table import Row
 
 __all__ = [
+    "Comparison",
     "Crossplay",
     "Hooks",
     "Row",
     "RunResult",
     "Workflow",
+    "asks_df",
     "compare",
     "compare_async",
     "compare_runs",
@@ -45,9 +50,14 @@ __all__ = [
     "rejudge_async",
     "replay",
     "replay_async",
+    "replies_df",
     "run",
     "run_async",
     "run_crossplay",
+    "run_until_decided",
+    "runs_df",
+    "sessions_df",
+    "verdicts_df",
 ]
 
 _HOMES = {
@@ -55,10 +65,13 @@ _HOMES = {
         *("Hooks", "RunResult", "compare", "compare_async", "compare_runs"),
         *("replay", "replay_async", "run", "run_async"),
     ),
+    "comparison": ("Comparison",),
     "branching": ("fork", "fork_async", "rejudge", "rejudge_async"),
     "configuration": ("Workflow", "library_workflows", "load_workflow"),
     "crossplay": ("Crossplay", "read_crossplay", "run_crossplay"),
+    "frames": ("asks_df", "replies_df", "runs_df", "sessions_df", "verdicts_df"),
     "schema": ("json_schema",),
+    "stopping": ("run_until_decided",),
     "table": ("Row",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

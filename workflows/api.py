@@ -20,6 +20,7 @@ from orchestrator.fleet import Fleet
 from orchestrator.spec import Difference, RunSpec
 from protocols.contract import Protocol
 from protocols.errors import Mistake
+from workflows.comparison import Compares
 from workflows.configuration import Workflow, load_workflow
 from workflows.drivers import Stoppable, drive
 from workflows.fleets import FleetName, FleetSpec, Where
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class RunResult:
-    """A run and its table."""
+class RunResult(Compares):
+    """A run and its table; `comparison` says more."""
 
     run_id: int
     name: str
@@ -56,6 +57,8 @@ class RunResult:
     """Question id -> what repeats together. Not part of the JSON."""
     simulated: tuple[str, ...] = ()
     """The experts whose revisions are made up by a rule, by label."""
+    address: str = field(default="", repr=False, compare=False)
+    """The store as it can be opened again; it may hold a password. Not part of the JSON."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
@@ -372,6 +375,7 @@ async def finish(
         notes=notes,
         clusters=answer_key(row).clusters,
         simulated=simulated_in(row),
+        address=store.address,
     )
 
 

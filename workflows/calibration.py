@@ -2,6 +2,11 @@
 
 A forecast is a distribution over a question's options and the place of the right one. Figures of
 forecasts from different sources (stated, log-probabilities, samples) are not comparable.
+
+The parts of the Brier score are Murphy's (1973), with Stephenson, Coelho and Jolliffe's (2008) term
+for forecasts that differ within a bin, so that they add up exactly. Every option of a question is
+one forecast of "this is right", counted half: no part hangs on which option stands first, and the
+uncertainty is the score of somebody who finds all options equally likely.
 """
 
 from __future__ import annotations
@@ -10,6 +15,8 @@ from collections.abc import Sequence
 from math import log2
 from statistics import fmean
 from typing import NamedTuple
+
+from workflows.intervals import Interval, wilson
 
 BINS = 10
 DRAWS = 1_000
@@ -47,6 +54,35 @@ class Forecast(NamedTuple):
         rounded = self._rounded
         top = max(rounded)
         return 1 / rounded.count(top) if rounded[self.right] == top else 0.0
+
+
+class BrierParts(NamedTuple):
+    """The Brier score and what it is made of: reliability - resolution + uncertainty + within."""
+
+    score: float
+    reliability: float
+    """How far forecasts are from what came true, bin by bin; 0 best."""
+    resolution: float
+    """How far what came true differs between bins; the more the better."""
+    uncertainty: float
+    """Of what was asked: a quarter with two options."""
+    within: float
+    """Of forecasts that differ within a bin; 0 where none do."""
+
+
+class ReliabilityBin(NamedTuple):
+    """The forecasts whose confidence lies in one bin."""
+
+    low: float
+    high: float
+    """Not part of the bin, but of the last one."""
+    n: int
+    confidence: float
+    """Their mean."""
+    share_right: float
+    """A tie counts its share."""
+    interval: Interval
+    """Wilson's, as if all forecasts were independent."""
 
 
 def expected_calibration_error(forecasts: Sequence[Forecast]) -> float | None:
@@ -89,6 +125,56 @@ def brier_score(forecasts: Sequence[Forecast]) -> float | None:
     forecasts. Source: Brier (1950), halved.
     """
     return fmean(_squared(one) / 2 for one in forecasts) if forecasts else None
+
+
+def brier_parts(forecasts: Sequence[Forecast]) -> BrierParts | None:
+    """Return the parts of the Brier score, over ten left-closed bins of the probability.
+
+    The parts hang on the bins, their sum does not. None without forecasts.
+    """
+    if not forecasts:
+        return None
+    bins: dict[int, list[tuple[float, bool]]] = {}
+    for one in forecasts:
+        for place, p in enumerate(one.distribution):
+            bins.setdefault(_bin(p), []).append((p, place == one.right))
+    pairs = [pair for found in bins.values() for pair in found]
+    rate = fmean(came for _, came in pairs)
+    reliability = resolution = within = 0.0
+    for found in bins.values():
+        p, share = fmean(p for p, _ in found), fmean(came for _, came in found)
+        reliability += len(found) * (p - share) ** 2
+        resolution += len(found) * (share - rate) ** 2
+        within += sum((q - p) ** 2 - 2 * (q - p) * (came - share) for q, came in found)
+    half = 2 * len(forecasts)
+    return BrierParts(
+        score=sum((p - came) ** 2 for p, came in pairs) / half,
+        reliability=reliability / half,
+        resolution=resolution / half,
+        uncertainty=len(pairs) * rate * (1 - rate) / half,
+        within=within / half,
+    )
+
+
+def reliability_table(forecasts: Sequence[Forecast]) -> tuple[ReliabilityBin, ...]:
+    """Return the bins of the ECE that hold a forecast, by confidence."""
+    bins: dict[int, list[Forecast]] = {}
+    for one in forecasts:
+        bins.setdefault(_bin(one.confidence), []).append(one)
+    rows = []
+    for place, found in sorted(bins.items()):
+        right = sum(one.score for one in found)
+        rows.append(
+            ReliabilityBin(
+                low=place / BINS,
+                high=(place + 1) / BINS,
+                n=len(found),
+                confidence=fmean(one.confidence for one in found),
+                share_right=right / len(found),
+                interval=wilson(min(right, len(found)), len(found)),
+            )
+        )
+    return tuple(rows)
 
 
 def log2_score(forecasts: Sequence[Forecast]) -> float | None:

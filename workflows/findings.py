@@ -11,7 +11,10 @@ from itertools import combinations
 from statistics import NormalDist
 from typing import Any
 
-from workflows.stats import PairedDifference, paired_difference, smallest_detectable_difference
+from workflows.intervals import Interval
+from workflows.power import smallest_difference
+from workflows.sign_flip import holm_adjusted
+from workflows.stats import PairedDifference, paired_difference
 from workflows.table import Difference, Row
 
 DASH = "\N{EN DASH}"
@@ -30,6 +33,9 @@ class Pair:
     difference: PairedDifference
     p_holm: float
     """The p value adjusted by Holm's method over all pairs of the table."""
+    interval_holm: Interval = Interval(-1.0, 1.0)
+    """Inverts the same test at the size at which Holm's method has it: it excludes 0 exactly where
+    `p_holm` is at most 0.05."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the comparison as a JSON object."""
@@ -42,10 +48,14 @@ class Pair:
             "ci_high": found.interval.high,
             "p": found.p_value,
             "p_holm": self.p_holm,
+            "holm_low": self.interval_holm.low,
+            "holm_high": self.interval_holm.high,
             "questions": found.questions,
             "clusters": found.clusters,
             "missing": found.missing,
             "interval": found.method,
+            "bound_low": found.bounds.low,
+            "bound_high": found.bounds.high,
         }
 
 
@@ -62,19 +72,10 @@ def compare_rows(named: Sequence[tuple[str, Row]], clusters: Mapping[str, str]) 
         for (a, first), (b, second) in combinations(named, 2)
         if _common(first, second)
     ]
-    adjusted = holm([difference.p_value for _, _, difference in found])
-    return [Pair(a, b, d, p) for (a, b, d), p in zip(found, adjusted, strict=True)]
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p values adjusted for their number. Source: Holm (1979)."""
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    adjusted = [1.0] * len(p_values)
-    highest = 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
-    return adjusted
+    adjusted = holm_adjusted([difference.means for _, _, difference in found], error=1 - LEVEL)
+    return [
+        Pair(a, b, d, one.p, one.interval) for (a, b, d), one in zip(found, adjusted, strict=True)
+    ]
 
 
 def sorted_rows(rows: Sequence[Row]) -> list[Row]:
@@ -303,7 +304,7 @@ def _smallest(first: Row, second: Row, found: PairedDifference) -> float | None:
         value in (None, 0.0, 1.0) for row in (first, second) for value in row.values.values()
     )
     if whole and found.clusters == found.questions:
-        return smallest_detectable_difference(found.questions, found.discordance, POWER, LEVEL)
+        return smallest_difference(found.questions, found.discordance, power=POWER, level=LEVEL)
     if found.method == "none":
         return None
     half = (found.interval.high - found.interval.low) / 2

@@ -14,7 +14,7 @@ from protocols.nyu_rules import judge_score
 from protocols.outcome import Outcome
 from protocols.question import LABELS
 from workflows.answer_key import RecordedFacts
-from workflows.calibration import Forecast, expected_calibration_error, mean
+from workflows.calibration import Forecast, calibrated_ece, expected_calibration_error, mean
 
 SETTINGS = ("human_debate", "human_consultancy", "ai_debate", "ai_consultancy")
 """The order of the settings; others follow by name."""
@@ -97,6 +97,8 @@ class Setting:
     mean_reward: float | None
     """Of log2 p(correct) - 0.05 t, in bits."""
     ece: float | None
+    ece_if_calibrated: float | None = None
+    """What a calibrated judge with the same beliefs would show."""
     honest: Stratum | None = None
     """Of a consultancy."""
     dishonest: Stratum | None = None
@@ -141,6 +143,7 @@ def _setting(name: str, sessions: Sequence[Judged]) -> Setting:
         mean_continues=mean([one.continues for one in counted]),
         mean_reward=mean([one.reward for one in counted if one.reward is not None]),
         ece=expected_calibration_error(forecasts),
+        ece_if_calibrated=calibrated_ece(forecasts),
         honest=_stratum(counted, True) if consultancy else None,
         dishonest=_stratum(counted, False) if consultancy else None,
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.question import LABELS
@@ -23,6 +24,7 @@ from workflows.calibration import (
     log2_score,
     mean,
 )
+from workflows.nyu_comparison import Compared, compare_settings
 from workflows.nyu_figures import Judged, Setting, Unequal, settings_of, unequal
 from workflows.results import WANTED, answer_key, run_rows, session_outcome
 from workflows.routing_report import RoutingReport, routing_report
@@ -65,6 +67,8 @@ class ImportedSessions:
     unequal: tuple[Unequal, ...]
     """Figures that came out otherwise."""
     settings: tuple[Setting, ...]
+    comparison: Compared | None = None
+    """Debates less consultancies that people held; None without both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,21 @@ class Report:
     """The experts whose revisions are made up by a rule, by label."""
     routing: RoutingReport | None = None
     """What recruiting was worth, where anybody was recruited."""
+    store: str = field(default="", repr=False)
+    """Where the run is kept. Not part of the JSON."""
+
+    def save(self, path: str | Path) -> Path:
+        """Write the report as a page: one HTML file, or Markdown where the name ends in ``.md``.
+
+        Raises:
+            Mistake: the file cannot be written, or the store is gone.
+        """
+        from orchestrator.store import Store
+        from workflows.page.render import make_page
+
+        with Store.read(self.store) as opened:
+            page = make_page(opened, [self.run])
+        return page.save(path)
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as a JSON object."""
@@ -99,10 +118,12 @@ class Report:
                 "routing": routing,
             }
         settings = [one.as_json() for one in self.imported.settings]
+        comparison = self.imported.comparison
         return {
             "run": self.run,
             **asdict(self.imported),
             "settings": settings,
+            "comparison": None if comparison is None else comparison.as_json(),
             "quality": quality,
             "simulated": simulated,
         }
@@ -122,7 +143,7 @@ def report(run: str, *, store: str = "moot.db") -> Report:
     from workflows.api import find_run
 
     with Store.read(store) as opened:
-        return make_report(opened, find_run(opened, run))
+        return replace(make_report(opened, find_run(opened, run)), store=store)
 
 
 def make_report(store: Store, run: RunRow) -> Report:
@@ -146,6 +167,7 @@ def make_report(store: Store, run: RunRow) -> Report:
         compared=len(compared),
         unequal=tuple(found for one in compared for found in unequal(one)),
         settings=settings_of(judged),
+        comparison=compare_settings(judged, key.clusters),
     )
     return replace(found, imported=imported)
 

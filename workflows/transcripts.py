@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 from protocols.question import LABELS
 from protocols.quotes import FUZZY_THRESHOLD, verify_quotes
@@ -27,6 +28,32 @@ _ABOUT = ("reviewer", "rater", "critic", "author", "solver")
 """The roles of which it is told whose words they speak about, where that is not clear."""
 WIDEST = 100
 """Columns; longer lines are hard to read."""
+
+
+class Told(NamedTuple):
+    """What happened in one turn of a session."""
+
+    heading: str
+    outside: tuple[tuple[str, str], ...]
+    """Speeches that are read here for the first time and were said in no turn, each behind the
+    line that announces it."""
+    said: tuple[tuple[str, str], ...]
+    """Who said what."""
+
+
+Marking = Callable[[str, bool], str]
+"""Replaces the tags of checked quotations in a text; told whether there is a passage."""
+
+
+def told_turns(record: Record, mark: Marking) -> list[Told]:
+    """Return the turns of a session for another form than lines of text.
+
+    Args:
+        record: a session as :func:`workflows.export.session_records` gives it.
+        mark: replaces ``<v_quote>`` (verified) and ``<u_quote>`` (not) with what the form shows.
+            Only what was checked here stands in these tags, whatever a reply holds.
+    """
+    return list(_Transcript(record, WIDEST, mark).told())
 
 
 def transcript(record: Record, width: int = WIDEST, *, question: bool = True) -> list[str]:
@@ -60,13 +87,27 @@ def question_lines(question: Record, width: int) -> list[str]:
 class _Transcript:
     """The turns of one session as text."""
 
-    def __init__(self, record: Record, width: int) -> None:
+    def __init__(self, record: Record, width: int, mark: Marking | None = None) -> None:
         self.record = record
         self.width = width
+        self._mark = mark or _with_marks
         self._outside: set[str] = set()
 
     def turns(self) -> Iterator[str]:
         """Yield the lines of all turns."""
+        for told in self.told():
+            yield ""
+            yield from _wrapped(told.heading, self.width, "  ")
+            for before, text in told.outside:
+                yield from _wrapped(before, self.width, "  ")
+                yield from self._beside("", text)
+            names = [name for name, _ in told.said]
+            room = max(map(len, names), default=0)
+            for name, text in told.said:
+                yield from self._beside(name.ljust(room), text)
+
+    def told(self) -> Iterator[Told]:
+        """Yield what happened in each turn."""
         record = self.record
         headings = [_heading(number, turn) for number, turn in enumerate(record["turns"])]
         often, seen = Counter(headings), Counter[str]()
@@ -76,13 +117,9 @@ class _Transcript:
             which = f" ({seen[heading]} of {often[heading]})" if counted else ""
             inherited = record["fork_turn"] is not None and number < record["fork_turn"]
             kept = " (inherited)" if inherited else ""
-            yield ""
-            yield from _wrapped(f"{heading}{which}{kept}", self.width, "  ")
-            yield from self._read_from_outside(turn)
-            names = self._names(turn)
-            room = max(map(len, names), default=0)
-            for name, ask in zip(names, turn, strict=True):
-                yield from self._beside(name.ljust(room), self._said(ask))
+            outside = tuple(self._read_from_outside(turn))
+            said = zip(self._names(turn), map(self._said, turn), strict=True)
+            yield Told(f"{heading}{which}{kept}", outside, tuple(said))
 
     def _beside(self, name: str, text: str) -> Iterator[str]:
         """Yield the lines of a text beside the name of who said it."""
@@ -152,7 +189,7 @@ class _Transcript:
         seats = {(ask["expert"], ask["seat"]) for ask in self._asks if ask["role"] == "solver"}
         return Counter(str(expert) for expert, _ in seats)
 
-    def _read_from_outside(self, turn: Sequence[Record]) -> Iterator[str]:
+    def _read_from_outside(self, turn: Sequence[Record]) -> Iterator[tuple[str, str]]:
         """Yield speeches that are read here for the first time and were said in no turn."""
         if set(self.record["cast"]) & set(ARGUING):
             return
@@ -162,8 +199,7 @@ class _Transcript:
             new = part["name"] == "speech" and not part.get("origin")
             if new and text not in self._outside:
                 self._outside.add(text)
-                yield from _wrapped(before, self.width, "  ")
-                yield from self._beside("", _with_marks(unquoted(text), checked))
+                yield before, self._mark(unquoted(text), checked)
             before = text
 
     def _said(self, ask: Record) -> str:
@@ -202,7 +238,7 @@ class _Transcript:
             threshold=parameters.get("fuzzy_threshold", FUZZY_THRESHOLD),
             budget=self._limits(ask)[1],
         )
-        return _THINKING.sub(_thinking, _with_marks(verified.text, bool(passage)))
+        return _THINKING.sub(_thinking, self._mark(verified.text, bool(passage)))
 
     def _limits(self, ask: Record) -> tuple[int | None, int | None]:
         """Return how long a speech may be and how much may be quoted; None without a limit."""

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from orchestrator.store.errors import StoreMistake, one_line
+from orchestrator.store.sql_views import create_views, drop_views, views_are_current
 
 HEAD = "0002"
 """The newest revision that this code knows."""
@@ -23,20 +24,22 @@ LOCK = 0x6D6F6F74
 
 
 def upgrade(engine: Engine, shown: str) -> None:
-    """Create the tables, or bring them to the newest revision; does nothing where they are.
+    """Create the tables and views, or bring them up to date; does nothing where they are.
 
     Raises:
         StoreMistake: it was written by a newer moot, or is no store, or cannot be written.
     """
     try:
         with engine.connect() as connection:
-            if _revision(connection, shown) == HEAD:
+            if _revision(connection, shown) == HEAD and views_are_current(connection):
                 return
         with engine.execution_options(writes=True).begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
             if _revision(connection, shown) != HEAD:
+                drop_views(connection)
                 _run(connection)
+            create_views(connection)
     except DBAPIError as error:
         raise StoreMistake(
             f"the store {shown} cannot be prepared: {one_line(error)}; check that it may be written"

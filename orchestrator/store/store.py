@@ -10,11 +10,22 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine
 
 from orchestrator.sharding import ALL_SHARDS
-from orchestrator.store import connect, drivers, migrate, profiles, reading, runs, views
+from orchestrator.store import (
+    connect,
+    drivers,
+    migrate,
+    paging,
+    profiles,
+    reading,
+    runs,
+    spending,
+    views,
+)
 from orchestrator.store.address import Address, parse_address
 from orchestrator.store.connect import Durability
 from orchestrator.store.errors import StoreMistake, told
 from orchestrator.store.locks import PATIENCE_S, FileLocks, PostgresLocks, ShardLocks, all_held
+from orchestrator.store.paging import Spent
 from orchestrator.store.profiles import ExpertRow, ProfileRows
 from orchestrator.store.rows import (
     AskedExpert,
@@ -27,6 +38,7 @@ from orchestrator.store.rows import (
     SessionRow,
     Totals,
 )
+from orchestrator.store.spending import SpentRow
 from orchestrator.store.writer import StoreJournal
 
 
@@ -76,6 +88,12 @@ class Store:
     def shown(self) -> str:
         """The address for people, without a password."""
         return self._address.shown
+
+    @property
+    def address(self) -> str:
+        """The address as it can be opened again; it may hold a password."""
+        url = self._address.url
+        return self.shown if url is None else url.render_as_string(hide_password=False)
 
     def close(self) -> None:
         """Close all connections but those of journals."""
@@ -168,6 +186,13 @@ class Store:
         with self._reading() as connection:
             return runs.read_run_ids(connection, session_ids)
 
+    def session_pages(
+        self, run_id: int, *, statuses: Collection[str] | None = None, at_once: int = 1_000
+    ) -> Iterator[list[SessionRow]]:
+        """Yield what :meth:`sessions` returns, `at_once` of them at a time."""
+        with told(self.shown, "read"):
+            yield from paging.page_sessions(self._engine, run_id, statuses, at_once)
+
     def session(self, session_id: int) -> SessionRow | None:
         """Return one session."""
         with self._reading() as connection:
@@ -213,14 +238,20 @@ class Store:
         with self._reading() as connection:
             return reading.find_damaged(connection, run_id)
 
-    def ask_rows(self, session_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+    def ask_rows(
+        self, session_ids: Sequence[int], *, texts: bool = True
+    ) -> Iterator[dict[str, Any]]:
         """Yield every ask as a dictionary: the columns of ``ask``, with what is JSON read.
 
         ``messages`` is a list of {speaker, parts: [{name, text, kind, origin}]}, where `origin`
         is the [turn, slot] of the reply that the part quotes, or None.
+
+        Args:
+            session_ids: sessions; any number of them, a few hundred are read at once.
+            texts: whether the texts of the parts are read; without, each is empty.
         """
         with told(self.shown, "read"):
-            yield from views.view_asks(self._engine, session_ids)
+            yield from views.view_asks(self._engine, session_ids, texts=texts)
 
     def reply_rows(self, session_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
         """Yield every attempt as a dictionary: the columns of ``reply``, the digest in hex."""
@@ -270,6 +301,29 @@ class Store:
         """Return the id of the newest run that measured a profile; None where none did."""
         with self._reading() as connection:
             return profiles.latest_profiled(connection)
+
+    def spent(self, session_ids: Sequence[int]) -> dict[int, Spent]:
+        """Return what each session took, all attempts counted; one without a reply is left out."""
+        with self._reading() as connection:
+            return paging.sum_spent(connection, session_ids)
+
+    def run_spent(self, run_id: int, *, statuses: Collection[str] | None = None) -> Spent:
+        """Return what a run's sessions took; only those in `statuses` where given."""
+        with self._reading() as connection:
+            return paging.sum_run_spent(connection, run_id, statuses)
+
+    def spent_by_role(
+        self, run_id: int, *, statuses: Collection[str] | None = None
+    ) -> tuple[list[SpentRow], dict[tuple[str, str], float]]:
+        """Return what a run took, by entry, question and role, and seconds by the first two."""
+        with self._reading() as connection:
+            rows = spending.sum_by_role(connection, run_id, statuses)
+            return rows, spending.sum_seconds(connection, run_id, statuses)
+
+    def endings(self, session_ids: Sequence[int]) -> dict[int, tuple[str, str | None]]:
+        """Return the status and the outcome, as JSON, of sessions by id."""
+        with self._reading() as connection:
+            return spending.read_endings(connection, session_ids)
 
     def journal(self, run_id: int, *, shards: Iterable[int] = ALL_SHARDS) -> StoreJournal:
         """Return a journal of a run that holds the locks of shards until it is closed.

@@ -14,13 +14,15 @@ from orchestrator.store.rows import AskedExpert, Totals
 from orchestrator.store.tables import ASK, PART, REPLY, SESSION
 
 
-def view_asks(engine: Engine, session_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+def view_asks(
+    engine: Engine, session_ids: Sequence[int], *, texts: bool = True
+) -> Iterator[dict[str, Any]]:
     """Yield asks as dictionaries, by session in the order given, turn and slot."""
     for chunk in in_chunks(session_ids, SESSIONS_AT_ONCE):
         with engine.connect() as connection:
             query = select(ASK).where(ASK.c.session.in_(chunk))
             rows = connection.execute(query.order_by(ASK.c.turn, ASK.c.slot)).mappings().all()
-            used = {part for row in rows for part in part_ids(row["messages"])}
+            used = {part for row in rows for part in part_ids(row["messages"])} if texts else set()
             parts = _parts(connection, sorted(used))
         for row in _in_order(rows, chunk):
             yield {

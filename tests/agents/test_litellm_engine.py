@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from agents.engines import make_engine
-from agents.litellm_engine import NO_KEY, LiteLLMEngine, list_price, request
+from agents.hosted_request import NO_KEY, request
+from agents.litellm_engine import LiteLLMEngine, list_price
 from agents.roster import Expert
 from protocols.asks import Ask, Sampling
 from protocols.errors import Mistake
@@ -182,7 +183,7 @@ def test_check_passes_without_a_call(fields: dict[str, Any]) -> None:
 
 
 def test_unknown_options_are_refused() -> None:
-    with pytest.raises(Mistake, match="no option speed"):
+    with pytest.raises(Mistake, match="unknown key 'speed'"):
         make_engine(expert(None, options={"speed": 3}))
 
 

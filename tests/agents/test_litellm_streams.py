@@ -28,6 +28,16 @@ class TestHostedEngine(EngineContract):
             yield Case(hosted.provider, lambda folder: hosted)
 
 
+class TestDrawingEngine(EngineContract):
+    """Several calls an ask: the server takes no ``n``."""
+
+    @pytest.fixture
+    def case(self) -> Iterator[Case]:
+        with OpenAIServer() as server:
+            hosted = expert(server.url, options={"distribution": "samples", "draws": 3})
+            yield Case("drawing", lambda folder: hosted)
+
+
 class TestThrottledEngine(EngineContract):
     @pytest.fixture
     def case(self) -> Iterator[Case]:

@@ -67,7 +67,7 @@ def test_a_worker_keeps_what_it_is_given_beyond_its_batch() -> None:
     assert gpu.next_at() == 5 + 4 * 2.0
     (first,) = gpu.advance(13.0)
     assert isinstance(first, Results)
-    assert [(i, r.usage.completion_tokens) for i, r in first.items] == [(0, 4)]  # type: ignore[union-attr]
+    assert [(i, r.usage.completion_tokens) for i, r in first.items] == [(0, 4)]
     assert gpu.next_at() == 13 + 2 * 2.0  # the third runs at once
 
 

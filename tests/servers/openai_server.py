@@ -1,19 +1,24 @@
 """A real HTTP server on loopback that speaks the OpenAI chat protocol, well or badly.
 
 It runs in a thread of the test process on a free port, answers what a test tells it to, counts
-the requests and keeps their bodies. Nothing here imports litellm or any client.
+the requests and keeps their bodies. Nothing here imports litellm or any client. By hand, and for
+measurements, it runs in a process of its own and tells at ``/counts`` what it answered::
+
+    python -m tests.servers.openai_server --port 8000 --delay 0.2 --fail 0.1
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import uvicorn
 from starlette.applications import Starlette
@@ -22,83 +27,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-USAGE: Mapping[str, Any] = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+from tests.servers.answers import FAULTS, Answer, Limited, Rule, content_of, error_body, faulty
 
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the server does with one request. The default is a good answer."""
-
-    text: str | None = "Answer: A"
-    """The content; None is JSON null."""
-    finish: str = "stop"
-    """``stop``, ``length``, ``content_filter``."""
-    usage: Mapping[str, Any] | None = field(default_factory=lambda: USAGE)
-    """The usage object; None leaves it out."""
-    model: str = "served-model-2026-11-01"
-    """The model that the answer names."""
-    choices: int = 1
-    """How many choices; 0 gives an empty list."""
-    refusal: str | None = None
-    """The message's ``refusal``."""
-    logprobs: tuple[tuple[str, float], ...] = ()
-    """(token, log-probability) pairs: alternatives of the first token, best first."""
-    status: int = 200
-    """The HTTP status; from 400 on the body is an OpenAI error object."""
-    error: str = "the server was told to fail"
-    """The error's message."""
-    error_code: str | None = None
-    """The error's code, for example ``context_length_exceeded``."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """More response headers, for example ``Retry-After``."""
-    body: bytes | None = None
-    """These bytes instead of the JSON."""
-    content_type: str = "application/json"
-    """The content type."""
-    cut: Literal["no", "before", "during"] = "no"
-    """Close the connection before the first byte, or in the middle of the body."""
-    hold: bool = False
-    """Do not answer until :meth:`OpenAIServer.release` or until the client goes away."""
-    drip: bool = False
-    """Send white space, a byte at a time, until the client goes away: alive, and never done."""
-    delay_s: float = 0.0
-    """Wait this long before answering."""
-
-
-Rule = Callable[[dict[str, Any], int], Answer]
-"""(request body, its number from 0) -> what to do."""
-
-
-def error_body(answer: Answer) -> bytes:
-    """Return an OpenAI error object."""
-    error = {
-        "message": answer.error,
-        "type": "test_error",
-        "param": None,
-        "code": answer.error_code,
-    }
-    return json.dumps({"error": error}).encode()
-
-
-def completion_body(answer: Answer, number: int) -> bytes:
-    """Return a chat completion object."""
-    message = {"role": "assistant", "content": answer.text, "refusal": answer.refusal}
-    choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": answer.finish}
-    if answer.logprobs:
-        top = [
-            {"token": token, "logprob": value, "bytes": None} for token, value in answer.logprobs
-        ]
-        choice["logprobs"] = {"content": [{**top[0], "top_logprobs": top}], "refusal": None}
-    completion: dict[str, Any] = {
-        "id": f"chatcmpl-{number}",
-        "object": "chat.completion",
-        "created": 1_790_000_000,
-        "model": answer.model,
-        "choices": [{**choice, "index": index} for index in range(answer.choices)],
-    }
-    if answer.usage is not None:
-        completion["usage"] = dict(answer.usage)
-    return json.dumps(completion).encode()
+__all__ = ["Answer", "OpenAIServer", "Rule"]
 
 
 class _Tracked(H11Protocol):
@@ -165,9 +96,16 @@ class OpenAIServer:
             assert server.requests == 2
     """
 
-    def __init__(self, *answers: Answer, rule: Rule | None = None) -> None:
+    def __init__(
+        self, *answers: Answer, rule: Rule | None = None, port: int = 0, keep: bool = True
+    ) -> None:
         given = answers or (Answer(),)
         self._rule: Rule = rule or (lambda body, number: given[min(number, len(given) - 1)])
+        self.requests = 0
+        """How many requests arrived."""
+        self.answered: Counter[str] = Counter()
+        """How many were answered how: by HTTP status, or ``cut``."""
+        self._keep = keep
         self.bodies: list[dict[str, Any]] = []
         """The request bodies, in order of arrival."""
         self.headers: list[dict[str, str]] = []
@@ -179,13 +117,16 @@ class OpenAIServer:
         self.gone = 0
         """How many held requests the client abandoned."""
         self._changed = threading.Condition()
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self._socket.bind(("127.0.0.1", 0))
+        # With its protocol named, asyncio sends small pieces at once on it.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", port))
         self.port: int = self._socket.getsockname()[1]
         """The port on 127.0.0.1."""
         routes = [
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
             Route("/v1/embeddings", self._chat, methods=["POST"]),
+            Route("/counts", self._counts),
             Route("/{path:path}", _not_found, methods=["GET", "POST"]),
         ]
         self._server = _Server(
@@ -196,6 +137,8 @@ class OpenAIServer:
                 log_config=None,
                 access_log=False,
                 log_level="critical",
+                timeout_keep_alive=600,  # else a slow client meets connections that just closed
+                backlog=2048,
             )
         )
         self._thread = threading.Thread(
@@ -206,11 +149,6 @@ class OpenAIServer:
     def url(self) -> str:
         """The base URL, ending in ``/v1``."""
         return f"http://127.0.0.1:{self.port}/v1"
-
-    @property
-    def requests(self) -> int:
-        """How many requests arrived."""
-        return len(self.bodies)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -243,29 +181,34 @@ class OpenAIServer:
     async def _chat(self, request: Request) -> Response:
         body = await request.json()
         with self._changed:
-            number = len(self.bodies)
-            self.bodies.append(body)
-            self.headers.append(dict(request.headers))
+            number = self.requests
+            self.requests += 1
+            if self._keep:
+                self.bodies.append(body)
+                self.headers.append(dict(request.headers))
             self.running += 1
             self.most_running = max(self.most_running, self.running)
             self._changed.notify_all()
         try:
-            return await self._answer(self._rule(body, number), number, request)
+            return await self._answer(self._rule(body, number), number, request, body)
         finally:
             with self._changed:
                 self.running -= 1
                 self._changed.notify_all()
 
-    async def _answer(self, answer: Answer, number: int, request: Request) -> Response:
+    async def _counts(self, request: Request) -> Response:
+        counts = {"requests": self.requests, "most_running": self.most_running, **self.answered}
+        return Response(json.dumps(counts), media_type="application/json")
+
+    async def _answer(
+        self, answer: Answer, number: int, request: Request, body: dict[str, Any]
+    ) -> Response:
         if answer.hold:
             await self._held(request)
         if answer.delay_s:
             await asyncio.sleep(answer.delay_s)
-        content = answer.body
-        if content is None:
-            content = (
-                error_body(answer) if answer.status >= 400 else completion_body(answer, number)
-            )
+        status, content = content_of(answer, number, body)
+        self.answered[str(status) if answer.cut == "no" else "cut"] += 1
         headers = {**answer.headers, "content-type": answer.content_type}
         if answer.drip:
             return StreamingResponse(self._drops(), headers=headers)
@@ -275,7 +218,7 @@ class OpenAIServer:
         if answer.cut == "during":
             headers["content-length"] = str(len(content))
             content = content[: len(content) // 2]
-        return Response(content, status_code=answer.status, headers=headers)
+        return Response(content, status_code=status, headers=headers)
 
     async def _held(self, request: Request) -> None:
         """Wait for :meth:`release` or for the client to go away."""
@@ -307,3 +250,45 @@ async def _not_found(request: Request) -> Response:
         status_code=404,
         media_type="application/json",
     )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until interrupted; the first line printed is the base URL."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.servers.openai_server", description="An OpenAI-compatible server."
+    )
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
+    parser.add_argument("--text", default="Answer: A", help="what every good answer says")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds before an answer")
+    parser.add_argument("--fail", type=float, default=0.0, help="share of answers that go wrong")
+    parser.add_argument(
+        "--kinds", default="429,500,cut", help=f"how, of {','.join(FAULTS)} (429,500,cut)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="which of them go wrong")
+    parser.add_argument("--requests", type=int, help="requests a minute that are let through")
+    parser.add_argument("--tokens", type=int, help="tokens a minute that are let through")
+    chosen = parser.parse_args(arguments)
+    unknown = sorted(set(chosen.kinds.split(",")) - set(FAULTS))
+    if unknown:
+        parser.error(f"--kinds: unknown {', '.join(unknown)}; known are {', '.join(FAULTS)}")
+    good = Answer(chosen.text, delay_s=chosen.delay)
+
+    def rule(body: dict[str, Any], number: int) -> Answer:
+        return good
+
+    served: Rule = rule
+    if chosen.requests or chosen.tokens:
+        no_limit = 10**12
+        served = Limited(
+            served, requests=chosen.requests or no_limit, tokens=chosen.tokens or no_limit
+        )
+    if chosen.fail:
+        served = faulty(chosen.fail, seed=chosen.seed, kinds=chosen.kinds.split(","), rule=served)
+    with OpenAIServer(rule=served, port=chosen.port, keep=False) as server:
+        print(server.url, flush=True)  # noqa: T201
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from math import floor, log2
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import brier_score_loss
 
 from workflows.calibration import (
     Forecast,
+    brier_parts,
     brier_score,
     calibrated_ece,
     expected_calibration_error,
     log2_score,
+    reliability_table,
 )
+from workflows.intervals import wilson
 
 
 def pair(p: float, right: int = 0) -> Forecast:
@@ -81,3 +87,73 @@ def test_a_calibrated_judge_shows_some_error_and_less_with_more_questions() -> N
     assert 0.0 < many < 0.05 < few
     assert calibrated_ece([pair(0.7), pair(0.85, 1)] * 5) == few
     assert calibrated_ece([pair(0.5), pair(1.0)]) == 0.0
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(0, 50), min_size=2, max_size=4), st.integers(0, 1)),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_the_parts_of_the_brier_score_add_up(drawn) -> None:
+    forecasts = [
+        Forecast(tuple((v + 1) / (sum(values) + len(values)) for v in values), right)
+        for values, right in drawn
+    ]
+    parts = brier_parts(forecasts)
+    assert parts is not None
+    assert parts.score == pytest.approx(brier_score(forecasts), abs=1e-9)
+    total = parts.reliability - parts.resolution + parts.uncertainty + parts.within
+    assert total == pytest.approx(parts.score, abs=1e-9)
+    assert min(parts.reliability, parts.resolution, parts.uncertainty) >= 0.0
+
+
+def test_the_parts_by_other_lines() -> None:
+    """numpy, over bins that hold one probability each: nothing is left within them."""
+    drawn = [(0.85, 0), (0.85, 0), (0.85, 1), (0.65, 1), (0.65, 0), (0.25, 1), (0.25, 0)]
+    parts = brier_parts([pair(p, right) for p, right in drawn])
+    p = np.array([p for p, _ in drawn] + [1 - p for p, _ in drawn])
+    came = np.array([right == 0 for _, right in drawn] + [right == 1 for _, right in drawn])
+    reliability = resolution = 0.0
+    for value in set(p.round(9)):
+        here = np.isclose(p, value)
+        reliability += here.mean() * (value - came[here].mean()) ** 2
+        resolution += here.mean() * (came[here].mean() - 0.5) ** 2
+    assert parts is not None
+    assert parts.reliability == pytest.approx(reliability, abs=1e-9)
+    assert parts.resolution == pytest.approx(resolution, abs=1e-9)
+    assert parts.uncertainty == pytest.approx(0.25, abs=1e-12)
+    assert parts.within == pytest.approx(0.0, abs=1e-12)
+    assert parts.score == pytest.approx(brier_score_loss(came, p), abs=1e-9)
+
+
+def test_no_part_hangs_on_which_option_stands_first() -> None:
+    drawn = [(0.8, 0), (0.3, 1), (0.55, 1), (0.9, 1)]
+    parts = brier_parts([pair(p, right) for p, right in drawn])
+    swapped = brier_parts([pair(1 - p, 1 - right) for p, right in drawn])
+    assert parts == pytest.approx(swapped, abs=1e-12)
+    even = brier_parts([Forecast((0.25,) * 4, k % 4) for k in range(8)])
+    assert even is not None
+    assert even == pytest.approx((3 / 8, 0.0, 0.0, 3 / 8, 0.0))
+
+
+def test_the_reliability_table_is_what_the_ece_sums() -> None:
+    forecasts = [pair(0.72), pair(0.78, 1), pair(0.5), pair(0.95), pair(1.0, 1), pair(0.05)]
+    table = reliability_table(forecasts)
+    assert [(one.low, one.n) for one in table] == [(0.5, 1), (0.7, 2), (0.9, 3)]
+    assert table[0].share_right == 0.5
+    gaps = sum(one.n * abs(one.confidence - one.share_right) for one in table)
+    assert gaps / len(forecasts) == pytest.approx(expected_calibration_error(forecasts), abs=1e-9)
+    assert table[2].interval == wilson(1, 3)
+    assert table[2].high == 1.0
+    assert reliability_table([]) == ()
+    assert brier_parts([]) is None
+
+
+@pytest.mark.parametrize("n", [1, 3, 40])
+def test_the_calibrated_ece_is_its_expectation(n) -> None:
+    """By all that can come out: in one bin, |sum of (right - p)| / n, right being binomial."""
+    p = 0.72
+    expected = sum(stats.binom.pmf(k, n, p) * abs(k - n * p) / n for k in range(n + 1))
+    assert calibrated_ece([pair(p)] * n) == pytest.approx(expected, rel=0.1)

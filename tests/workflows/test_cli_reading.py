@@ -191,7 +191,7 @@ def test_lists(store, what) -> None:
         (["replay", "skills", "--session", "99999"], "has no session 99999"),
         (["show", "skills", "99999"], "has no session '99999'"),
         (["show", "skills", "--question", "x"], "asks no question 'x'"),
-        (["export", "skills", "--to", "csv"], "there are jsonl"),
+        (["export", "skills", "--to", "xlsx"], "there are jsonl"),
         (["export", "skills", "--out", "no/such/file"], "cannot be written"),
         (["list", "run"], "did you mean 'runs'?"),
         (["fork", "skills"], "give --cast ROLE=EXPERT, --set or --turn"),

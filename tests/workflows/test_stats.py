@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import optimize, stats
+from scipy import stats
 
-from workflows.stats import (
-    mean_interval,
-    paired_difference,
-    sign_flip_p,
-    smallest_detectable_difference,
-    wilson,
-)
+from protocols.outcome import Outcome
+from workflows import findings
+from workflows.answer_key import AnswerKey
+from workflows.intervals import SCORES
+from workflows.stats import mean_interval, paired_difference, sign_flip_p, wilson
+from workflows.table import Row, Scored, protocol_row
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 10), (3, 10), (10, 10), (231, 400)])
@@ -37,36 +36,6 @@ def test_wilson_takes_halves_and_nothing() -> None:
     assert wilson(0, 0) == (0, 1)
     with pytest.raises(ValueError, match="cannot be"):
         wilson(11, 10)
-
-
-@pytest.mark.parametrize("psi", [0.05, 0.2, 0.6])
-@pytest.mark.parametrize("n", [50, 400, 3000])
-def test_smallest_difference_solves_connors_equation(n: int, psi: float) -> None:
-    z_size, z_power = stats.norm.ppf(0.975), stats.norm.ppf(0.8)
-
-    def excess(d: float) -> float:
-        return float(d * math.sqrt(n) - z_size * math.sqrt(psi) - z_power * math.sqrt(psi - d * d))
-
-    found = smallest_detectable_difference(n, psi)
-    if excess(psi) < 0:
-        assert found is None
-    else:
-        assert found == pytest.approx(optimize.brentq(excess, 0, psi, xtol=1e-13), abs=1e-9)
-
-
-@pytest.mark.parametrize(("n", "psi"), [(0, 0.2), (100, 0.0), (3, 0.1)])
-def test_too_few_pairs_detect_nothing(n: int, psi: float) -> None:
-    assert smallest_detectable_difference(n, psi) is None
-
-
-def test_power_is_what_a_simulation_finds() -> None:
-    n, psi = 400, 0.25
-    d = smallest_detectable_difference(n, psi)
-    assert d is not None
-    generator = np.random.default_rng(1)
-    counts = generator.multinomial(n, [(psi + d) / 2, (psi - d) / 2, 1 - psi], size=4000)
-    z = (counts[:, 0] - counts[:, 1]) / np.sqrt(counts[:, 0] + counts[:, 1])
-    assert np.mean(np.abs(z) > stats.norm.ppf(0.975)) == pytest.approx(0.8, abs=0.02)
 
 
 @pytest.mark.parametrize(("wins", "losses"), [(0, 0), (1, 0), (5, 5), (12, 3), (1, 9), (20, 0)])
@@ -164,3 +133,62 @@ def test_a_difference_hangs_on_its_seed_alone() -> None:
     others = {paired_difference(first, second, seed=seed).interval for seed in range(2, 8)}
     assert others - {found.interval}
     assert found.interval.low < found.mean < found.interval.high
+
+
+def test_scores_are_compared_by_their_means() -> None:
+    generator = np.random.default_rng(4)
+    first = {f"q{i}": float(v) for i, v in enumerate(generator.normal(3, 2, 25))}
+    second = {q: v - 1.5 + float(generator.normal(0, 0.5)) for q, v in first.items()}
+    found = paired_difference(first, second, limits=SCORES)
+    each = np.array([first[q] - second[q] for q in sorted(first)])
+    expected = stats.ttest_1samp(each, 0).confidence_interval(0.95)
+    assert found.mean == pytest.approx(each.mean(), abs=1e-9)
+    assert found.interval == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert found.bounds == pytest.approx((found.mean, found.mean))
+    unknown = paired_difference({**first, "q0": None}, second, limits=SCORES)
+    assert unknown.bounds == (-math.inf, math.inf)
+    assert paired_difference({"q": 7.0}, {"q": 9.5}, limits=SCORES).interval == SCORES
+
+
+@pytest.mark.parametrize("value", [1.5, -0.1, math.nan, math.inf])
+def test_what_cannot_be_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match=r"'q' is .* which cannot be"):
+        paired_difference({"q": value}, {"q": 1.0})
+    if not math.isfinite(value):
+        with pytest.raises(ValueError, match="cannot be"):
+            paired_difference({"q": 1.0}, {"q": value}, limits=SCORES)
+
+
+def test_two_orders_of_a_question_are_one_observation() -> None:
+    """Five questions that differ in both orders: ten observations would have been a verdict."""
+    gold = {f"q{i}": "A" for i in range(12)}
+    key = AnswerKey(gold=gold, kinds=dict.fromkeys(gold, "choice"))
+
+    def outcome(right: bool) -> Outcome:
+        reading = (0.9, 0.1) if right else (0.2, 0.8)
+        answer = "A" if right else "B"
+        return Outcome(status="answered", answer=answer, rule="mean", readings=(reading, reading))
+
+    def made(name: str, wrong: int) -> Row:
+        scored = [Scored(q, outcome(place >= wrong)) for place, q in enumerate(gold)]
+        return protocol_row(name, scored, key, {}, calls=24)
+
+    rows = [("a", made("a", 0)), ("b", made("b", 5))]
+    orders = [
+        {f"{q}#{order}": value for q, value in row.values.items() for order in (1, 2)}
+        for _, row in rows
+    ]
+    naive = paired_difference(orders[0], orders[1])
+    assert naive.clusters == 24
+    assert naive.p_value == pytest.approx(2 / 2**10)
+    assert naive.p_value < 0.05
+    (pair,) = findings.compare_rows(rows, {})
+    assert (pair.difference.clusters, pair.difference.questions) == (12, 12)
+    assert pair.difference.p_value == pytest.approx(2 / 2**5)
+    assert pair.p_holm > 0.05
+    assert pair.interval_holm.low <= 0.0 < pair.difference.mean
+    # Counted as what they are, orders within a question, they give the same answer.
+    unit = {one: one.partition("#")[0] for one in orders[0]}
+    nested = paired_difference(orders[0], orders[1], unit)
+    assert (nested.mean, nested.p_value) == (pair.difference.mean, pair.difference.p_value)
+    assert nested.interval == pair.difference.interval

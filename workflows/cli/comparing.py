@@ -3,22 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from protocols.errors import Mistake
+from workflows.cli.pricing import put_priced
 from workflows.cli.screen import put, put_json, put_table, say
 from workflows.cli.tables import HEADER, put_pairs, put_wrapped, row_cells
+from workflows.comparison import Comparison
 from workflows.findings import Pair, by_round, compare_rows, sorted_rows
 from workflows.simulated import simulated_in, simulated_line
 from workflows.table import Row
 
+if TYPE_CHECKING:
+    from workflows.api import RunResult
 
-def put_runs(names: Sequence[str], store: str, *, as_json: bool) -> None:
-    """Print the tables of runs in one, and the paired differences of their protocols.
+
+def is_workflow(targets: Sequence[str]) -> bool:
+    """Whether one workflow is named, and not runs.
+
+    Raises:
+        Mistake: one file is named that is not there.
+    """
+    from workflows.configuration import find_workflow
+
+    try:
+        find_workflow(targets[0])
+    except Mistake:
+        if len(targets) == 1 and Path(targets[0]).suffix in (".yaml", ".yml"):
+            raise
+        return False
+    return len(targets) == 1
+
+
+def compare_workflow(result: RunResult, *, as_json: bool, unit: str | None = None) -> None:
+    """Print the table of a run, its rows in pairs, and their prices."""
+    from workflows.cli.running import put_result
+
+    comparison = result.comparison
+    pairs = comparison.pairs()
+    if as_json:
+        told = {**result.as_json(), "pairs": [pair.as_json() for pair in pairs]}
+        put_json({**told, **comparison.priced_json(unit)})
+        return
+    put_result(result)
+    put()
+    apart = comparison.apart()
+    if apart:
+        say(apart)
+    put_pairs(pairs)
+    put_priced(comparison, unit)
+
+
+def put_runs(names: Sequence[str], store: str, *, as_json: bool, unit: str | None = None) -> None:
+    """Print the tables of runs in one, the paired differences of their protocols, and prices.
+
+    Args:
+        names: of the runs.
+        store: that holds them.
+        as_json: print one JSON object.
+        unit: of prices.
 
     Raises:
         Mistake: there is no such store or run.
     """
     tables, clusters, simulated = read_runs(names, store)
-    pairs = run_pairs(tables, clusters)
+    pairs, comparison = run_pairs(tables, clusters), Comparison.read(store, names)
     if as_json:
         put_json(
             {
@@ -31,6 +81,7 @@ def put_runs(names: Sequence[str], store: str, *, as_json: bool) -> None:
                     for name, rows in tables.items()
                 ],
                 "pairs": [pair.as_json() for pair in pairs],
+                **comparison.priced_json(unit),
             }
         )
         return
@@ -44,9 +95,11 @@ def put_runs(names: Sequence[str], store: str, *, as_json: bool) -> None:
         put_wrapped(line)
     if told:
         put()
-    if not pairs:
-        say("the runs share no question, so nothing can be compared in pairs")
+    apart = comparison.apart()
+    if apart:
+        say(apart)
     put_pairs(pairs)
+    put_priced(comparison, unit)
 
 
 def _sentences(

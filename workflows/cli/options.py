@@ -49,6 +49,26 @@ Events = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else.")]
+Html = Annotated[
+    str | None, typer.Option("--html", metavar="FILE", help="Write a page that needs no network.")
+]
+Markdown = Annotated[str | None, typer.Option("--md", metavar="FILE", help="Write it as Markdown.")]
+Plots = Annotated[
+    str | None,
+    typer.Option(
+        "--plots", metavar="DIR", help="Write each plot as SVG, and as PNG with matplotlib."
+    ),
+]
+OpenPage = Annotated[
+    bool, typer.Option("--open", help="Open the page in a browser; without --html in a new file.")
+]
+Unit = Annotated[
+    str | None,
+    typer.Option("--unit", metavar="money|tokens|calls", help="What is held equal in prices."),
+]
+UntilDecided = Annotated[
+    bool, typer.Option("--until-decided", help="Stop when every pair of protocols is decided.")
+]
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's name, the beginning of it, or its id.")
 ]

@@ -7,30 +7,45 @@ from typing import TYPE_CHECKING
 
 from workflows.cli import options
 from workflows.cli.screen import DASH, number, put, put_json, put_table
-from workflows.cli.tables import put_rows, put_wrapped
+from workflows.cli.tables import p_text, put_rows, put_wrapped
+from workflows.findings import points, signed_interval
 from workflows.simulated import simulated_line
 
 if TYPE_CHECKING:
+    from workflows.intervals import Interval
+    from workflows.nyu_comparison import Compared
     from workflows.nyu_figures import Setting, Stratum
     from workflows.report import ImportedSessions, Quality
 
-SETTINGS = ("setting", "n", "correct", "accuracy", "continues", "reward", "ECE")
+SETTINGS = ("setting", "n", "correct", "accuracy", "continues", "reward", "ECE", "if calibrated")
 STRATA = ("honest", "dishonest")
 QUALITY = ("protocol", "n", "accuracy", "Brier", "log2 score", "ECE", "ECE if calibrated")
 SHOWN = 5
 
 
 def report(
-    run: options.RunName, store: options.Store = "moot.db", as_json: options.Json = False
+    run: options.RunName,
+    store: options.Store = "moot.db",
+    *,
+    html: options.Html = None,
+    md: options.Markdown = None,
+    plots: options.Plots = None,
+    open_: options.OpenPage = False,
+    as_json: options.Json = False,
 ) -> None:
     """Report a run: its table, how good its probabilities are, what recruiting was worth.
 
     Of imported sessions: the published figures.
 
-    Example: moot report oversight --store demo.db
+    With --html the same as a page with plots and transcripts.
+    Example: moot report oversight --store demo.db --html oversight.html
     """
+    from workflows.cli.pages import put_pages
     from workflows.report import report as make
 
+    wrote = put_pages([run], store, html=html, markdown=md, plots=plots, open_page=open_)
+    if wrote and not as_json:
+        return
     found = make(run, store=store)
     if as_json:
         put_json(found.as_json())
@@ -61,12 +76,17 @@ def _put_imported(found: ImportedSessions) -> None:
     put_wrapped(
         f"Over the {counted:,} of {found.sessions:,} sessions that are in the paper and had a live "
         "judge. Correct: more than a half for the right answer at the end, a tie is wrong. "
-        "Continues: how often the judge went on; reward: log2 p(correct) less its price, in bits."
+        "Continues: how often the judge went on; reward: log2 p(correct) less its price, in bits. "
+        "If calibrated: the ECE that a calibrated judge with the same beliefs would show."
     )
     put_wrapped(
         f"{len(found.off_rules):,} sessions left the rules that they declare; "
         f"{found.without_judge:,} had no live judge."
     )
+    if found.comparison is not None:
+        put()
+        _put_comparison(found.comparison)
+        put()
     if not found.compared:
         return
     differ = len({one.session for one in found.unequal})
@@ -82,6 +102,46 @@ def _put_imported(found: ImportedSessions) -> None:
         )
 
 
+def _put_comparison(found: Compared) -> None:
+    """Print the difference of two settings, by what each way of counting allows for."""
+    one, judges, crossed, paired = (found.proportions, found.by_judge, found.two_way, found.paired)
+    put_wrapped(
+        f"{found.first} less {found.second}, in points: {points(one.difference)} over "
+        f"{found.n[0]:,} and {found.n[1]:,} sessions."
+    )
+    put_wrapped(
+        f"As if all sessions were independent: p = {p_text(one.p)}, {p_text(one.p_yates)} with "
+        "Yates' correction.",
+        indent=2,
+    )
+    put_wrapped(
+        f"Judges resampled: {_points(judges.interval)} ({judges.clusters:,} judges, 10,000 "
+        f"resamples, seed {judges.seed}, no correction for few judges).",
+        indent=2,
+    )
+    put_wrapped(
+        f"Judge and story crossed: {_points(crossed.interval)} (Cameron, Gelbach and Miller; t "
+        f"with {crossed.degrees:,} degrees of freedom; {crossed.rows:,} judges, "
+        f"{crossed.columns:,} stories; small-sample correction {crossed.correction}).",
+        indent=2,
+    )
+    both = f"{found.questions_with_both:,} of {found.questions:,} questions have both"
+    if paired is None or found.over_questions is None:
+        put_wrapped(f"{both}.", indent=2)
+        return
+    put_wrapped(
+        f"Paired: {both}; {points(found.over_questions)} over these questions, "
+        f"{points(paired.mean)} over their {paired.clusters:,} stories "
+        f"{_points(paired.interval if paired.method != 'none' else None)} "
+        f"({paired.method}, p = {p_text(paired.p_value)}).",
+        indent=2,
+    )
+
+
+def _points(interval: Interval | None) -> str:
+    return "no interval" if interval is None else signed_interval(*interval)
+
+
 def _setting_cells(one: Setting) -> tuple[str, ...]:
     return (
         one.setting,
@@ -91,6 +151,7 @@ def _setting_cells(one: Setting) -> tuple[str, ...]:
         _figure(one.mean_continues, 2),
         _figure(one.mean_reward, 3),
         _figure(one.ece, 4),
+        _figure(one.ece_if_calibrated, 4),
         _stratum(one.honest),
         _stratum(one.dishonest),
     )

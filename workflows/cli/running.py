@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,7 @@ import typer
 from protocols.errors import Mistake
 from workflows.cli import options
 from workflows.cli.progress import Watch
-from workflows.cli.screen import command_name, near, put, put_json, say, store_option
+from workflows.cli.screen import command_name, near, put_json, say, store_option
 
 if TYPE_CHECKING:
     from workflows.api import RunResult
@@ -138,9 +137,13 @@ def close(result: RunResult, *, new: bool = False) -> None:
             f"{store_option(result.store)} shows how far they are"
         )
     elif progress.replies_failed:
+        from workflows.failures import usual_failure
+
+        why = usual_failure(result.store, result.run_id)
         say(
             f"{progress.replies_failed:,} of {progress.asks_done:,} replies failed; the same "
             "command with --retry-failed repeats those that a provider failed"
+            f"{f' (most often: {why})' if why else ''}"
         )
         if not any(row.n for row in result.rows):
             raise typer.Exit(1)  # there is nothing in the table
@@ -207,48 +210,50 @@ def compare(
     targets: Annotated[
         list[str], typer.Argument(metavar="WORKFLOW | RUN...", help="One workflow, or runs.")
     ],
+    *,
     settings: options.Settings = None,
     cast: options.Casts = None,
     store: options.StoreOverride = None,
+    until_decided: options.UntilDecided = False,
+    unit: options.Unit = None,
+    html: options.Html = None,
+    md: options.Markdown = None,
+    plots: options.Plots = None,
+    open_: options.OpenPage = False,
     as_json: options.Json = False,
 ) -> None:
     """Run a workflow and compare its protocols in pairs, or put finished runs side by side.
 
     Example: moot compare skills, or: moot compare oversight oversight-fork --store demo.db
     """
-    from workflows.configuration import find_workflow
+    from workflows.cli.comparing import compare_workflow, is_workflow, put_runs
+    from workflows.cli.deciding import compare_until_decided
+    from workflows.cli.pages import put_pages
+    from workflows.spend import chosen_unit
 
-    try:
-        find_workflow(targets[0])
-        is_workflow = len(targets) == 1
-    except Mistake:
-        if len(targets) == 1 and (Path(targets[0]).suffix in (".yaml", ".yml")):
-            raise
-        is_workflow = False
-    if is_workflow:
-        _compare_workflow(load(targets[0], settings, cast, store), as_json=as_json)
-        return
-    if settings or cast:
-        raise Mistake("--set and --cast change a workflow; runs are compared as they are")
-    from workflows.cli.comparing import put_runs
-
-    put_runs(targets, store or "moot.db", as_json=as_json)
-
-
-def _compare_workflow(workflow: Workflow, *, as_json: bool) -> None:
-    from workflows.cli.tables import put_pairs
-    from workflows.findings import compare_rows
-
-    result = perform(workflow)
-    rows = [(row.name, row) for row in result.rows if row.kind == "protocol" or row.n]
-    pairs = compare_rows(rows, result.clusters)
-    if as_json:
-        put_json({**result.as_json(), "pairs": [pair.as_json() for pair in pairs]})
+    chosen_unit((), unit)  # a misspelt unit is told before anything is spent
+    if until_decided and (html or md or plots or open_):
+        raise Mistake(
+            "--until-decided writes no page: a page's intervals are for a number of questions that "
+            "was fixed before"
+        )
+    names, where = targets, store or "moot.db"
+    if is_workflow(targets):
+        loaded = load(targets[0], settings, cast, store)
+        if until_decided:
+            compare_until_decided(loaded, as_json=as_json)
+        result = perform(loaded)
+        compare_workflow(result, as_json=as_json, unit=unit)
+        names, where = [str(result.run_id)], result.address
+    elif settings or cast or until_decided:
+        raise Mistake(
+            "--set, --cast and --until-decided belong to a workflow; runs are compared as they are"
+        )
     else:
-        put_result(result)
-        put()
-        put_pairs(pairs)
-    close(result)
+        put_runs(targets, where, as_json=as_json, unit=unit)
+    put_pages(names, where, html=html, markdown=md, plots=plots, open_page=open_)
+    if is_workflow(targets):
+        close(result)
 
 
 def fork(

@@ -12,6 +12,10 @@ from workflows.simulated import simulated_line
 from workflows.table import Row
 
 HEADER = ("protocol", "accuracy", "95 % interval", "calls", "failed", "unparsed", "vs best single")
+PAIRS = (
+    *("first", "less second", "points", "95 % interval", "Holm interval", "p", "p (Holm)"),
+    "questions",
+)
 
 
 def put_rows(
@@ -74,7 +78,10 @@ def put_pairs(pairs: Sequence[Pair]) -> None:
     """Print paired differences: the first less the second, on the questions both answered."""
     if not pairs:
         return
-    put_wrapped("Paired differences in points: means over the units of the questions in common.")
+    put_wrapped(
+        "Paired differences in points: means over the units of the questions in common. The Holm "
+        "interval leaves out 0 exactly where p (Holm) is at most 0.05."
+    )
     put()
     rows = [
         (
@@ -82,14 +89,14 @@ def put_pairs(pairs: Sequence[Pair]) -> None:
             pair.second,
             points(pair.difference.mean),
             signed_interval(*pair.difference.interval),
+            signed_interval(*pair.interval_holm),
             p_text(pair.difference.p_value),
             p_text(pair.p_holm),
             number(pair.difference.questions),
         )
         for pair in pairs
     ]
-    header = ("first", "less second", "points", "95 % interval", "p", "p (Holm)", "questions")
-    put_table(header, rows, left=2)
+    put_table(PAIRS, rows, left=2)
 
 
 def p_text(value: float) -> str:

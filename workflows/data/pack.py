@@ -92,6 +92,15 @@ def pack_passages(sources: Path, folder: Path) -> None:
     write(folder / "nyu_passages.jsonl.gz", kept)
 
 
+def votes_only(record: Record) -> Record:
+    """Return a pair without its texts, but with their lengths."""
+    texts = ("instruction", "input", "response_1", "response_2")
+    kept = {name: value for name, value in record.items() if name not in texts}
+    if "response_1" in record:
+        kept |= {f"chars_{n}": len(record[f"response_{n}"]) for n in (1, 2)}
+    return kept
+
+
 def pack_tests(sources: Path, folder: Path) -> None:
     """Write the small files that tests read: every kind of row, forty rows a source."""
     for source, number in TEST_ROWS.items():
@@ -99,6 +108,8 @@ def pack_tests(sources: Path, folder: Path) -> None:
         write(folder / f"{source}.jsonl.gz", by_hash(rows, "tests")[:number])
     pairs = by_hash(read(sources / "pairwise_votes/pandalm/pairs.dev.jsonl"), "tests")[:30]
     write(folder / "pandalm.jsonl.gz", pairs)
+    votes = by_hash(read(sources / "pairwise_votes/llmbar/pairs.dev.jsonl"), "tests")[:60]
+    write(folder / "llmbar.jsonl.gz", map(votes_only, votes))
     sessions = by_hash(read(sources / "debates/nyu/sessions.dev.jsonl"), "tests")[:12]
     write(folder / "nyu_sessions.jsonl.gz", sessions)
 

@@ -1,0 +1,157 @@
+"""What accuracy costs: prices by themselves, the frontier, and what the same spend buys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from workflows.frontier import Placed
+from workflows.intervals import Interval
+from workflows.page.charts import Spot, plane
+from workflows.page.figures import Prices
+from workflows.page.material import Lane
+from workflows.page.parts import (
+    DASH,
+    Plot,
+    Section,
+    Table,
+    amount,
+    listed,
+    money,
+    p_value,
+    percentage,
+    plotted,
+    signed,
+    signed_span,
+    span,
+)
+
+
+def prices(found: Prices | None, lanes: Sequence[Lane]) -> Section | None:
+    """Return accuracy against stand-alone price, and which protocols are dominated."""
+    if found is None:
+        return None
+    name, show = _UNITS[found.unit]
+    beaten = [one.row.name for one in found.placed if one.dominated_by]
+    read = (
+        f"Each protocol by itself, in {name}, all attempts counted. The dashed line joins those "
+        "that no other beats in both accuracy and price; upright lines are 95 % intervals."
+    )
+    lines = [read]
+    if found.unit != "money":
+        spends = [lane.spend for lane in lanes if lane.spend is not None]
+        free = all(one.whole.price == 0 for one in spends)
+        known = "Nothing here costs money" if free else "Prices in money are not known for all"
+        lines.append(f"{known}, so {name} stand for them.")
+    lines.append(f"Dominated: {listed(beaten, 20)}." if beaten else "No protocol is dominated.")
+    series = {lane.name: lane.series for lane in lanes}
+    spots = _spots(found.placed, series)
+    plots: tuple[Plot, ...] = ()
+    if spots:
+        about = f"Accuracy against {name}; {lines[-1]}"
+        plots = (plotted("price", "Accuracy and price", about, plane, spots, name, show),)
+    tables = [_frontier(found, lanes, folded=bool(spots))]
+    if found.equal:
+        tables.append(_equal(found))
+    return Section("price", "Accuracy and price", tuple(lines), plots, tuple(tables))
+
+
+def _spots(placed: Sequence[Placed], series: dict[str, int]) -> list[Spot]:
+    return [
+        Spot(
+            one.row.name,
+            one.row.price,
+            one.row.accuracy,
+            one.row.accuracy_interval,
+            one.on_frontier,
+            series[one.row.name],
+        )
+        for one in placed
+        if one.row.price is not None and one.row.accuracy is not None
+    ]
+
+
+def _frontier(found: Prices, lanes: Sequence[Lane], *, folded: bool) -> Table:
+    name, show = _UNITS[found.unit]
+    spends = {lane.name: lane.spend for lane in lanes}
+    rows = []
+    for one in found.placed:
+        spend = spends[one.row.name]
+        judge = None if spend is None else spend.judge.of(found.unit)
+        whole = None if spend is None else spend.whole.of(found.unit)
+        rows.append(
+            (
+                one.row.name,
+                percentage(one.row.accuracy),
+                span(one.row.accuracy_interval),
+                DASH if one.row.price is None else show(one.row.price),
+                _between(one.row.price_interval, show),
+                percentage(judge / whole if judge is not None and whole else None),
+                DASH if spend is None else amount(round(spend.whole.seconds, 1)),
+                "yes" if one.on_frontier else "no" if one.comparable else "not known",
+                listed(list(one.dominated_by), 20),
+                listed(list(one.clearly), 20),
+            )
+        )
+    header = (
+        *("protocol", "accuracy, %", "95 % interval", name, "95 % interval of the price"),
+        *("of it the judge, %", "seconds in all", "on the frontier", "dominated by"),
+        "also by both intervals",
+    )
+    note = "Seconds: with nothing else going on, turn by turn the slowest ask."
+    return Table("Accuracy and price", header, tuple(rows), folded=folded, note=note)
+
+
+def _between(interval: Interval | None, show: Callable[[float], str]) -> str:
+    return DASH if interval is None else f"{show(interval.low)} {DASH} {show(interval.high)}"
+
+
+def _equal(found: Prices) -> Table:
+    """Return what plurality, best-of-n and the judge alone are worth at the same spend."""
+    name, show = _UNITS[found.unit]
+    rows = []
+    for protocol, one in found.equal:
+        words = one.baseline.replace("_", " ")
+        spend = DASH if one.spend is None else show(one.spend)
+        outcome, less = one.outcome, one.difference
+        if outcome is None or outcome.mean is None or less is None:
+            why = f"not computable: {one.why_not}" if one.why_not else "not computable"
+            rows.append((protocol, words, why, spend, *[DASH] * 6))
+            continue
+        whole = less.interval if less.method != "none" else None
+        rows.append(
+            (
+                protocol,
+                words,
+                f"{percentage(outcome.mean)} ({span(outcome.interval)})",
+                spend,
+                DASH if one.baseline_spend is None else show(one.baseline_spend),
+                amount(one.draws),
+                amount(outcome.n),
+                amount(outcome.missing),
+                f"{signed(less.mean)} {signed_span(whole)}",
+                p_value(less.p_value),
+            )
+        )
+    header = (
+        *("protocol", "what its spend buys", "accuracy, %", f"spend, {name}", "used", "draws"),
+        *("n", "missing", "protocol less this, points", "p"),
+    )
+    note = (
+        "The same experts at the same stand-alone spend, from the run's own draws. Best of n is "
+        "right where any draw is: no way of choosing can do better. p is not adjusted."
+    )
+    return Table("Equal spend", header, tuple(rows), 3, note=note)
+
+
+def _short(value: float) -> str:
+    for size, unit in ((1e6, " M"), (1e3, " k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+_UNITS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "money": ("US dollars a question", money),
+    "tokens": ("tokens a question", _short),
+    "calls": ("calls a question", _short),
+}
