@@ -330,6 +330,7 @@ class Driver:
             for item in self.planner.drain(expert):
                 if isinstance(item, Pending):
                     self._on_result(item, reply, now)
+        self.planner.settle(not (self._in_journal or self._durable or self._tokens))
         actions, wake_at = self.planner.plan(now)
         for action in actions:
             if isinstance(action, Dispatch):

@@ -58,6 +58,8 @@ class Gpu:
     running: int = 0
     older: int = 0
     """Running asks of the visit before, where a new one began without a pause."""
+    settles: float = 0.0
+    """Until when the turns that hang on its last older ask may still come."""
     tokens: float = 0.0
     """Predicted tokens of what runs."""
     starts: float = 0.0

@@ -215,6 +215,14 @@ class Planner:
             case Cancelled():
                 self.cancelled = True
 
+    def settle(self, settled: bool) -> None:
+        """Say whether every reply has led to all asks that it leads to; so it is by default.
+
+        A driver that still records replies and steps their sessions says no, so that no expert is
+        unloaded that is wanted again a moment later.
+        """
+        self._gpus.settled = settled
+
     def plan(self, now: float) -> tuple[list[Action], float | None]:
         """Return what to do now, and when to ask again if nothing happens (None: no need)."""
         actions: list[Action] = []

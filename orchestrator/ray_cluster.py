@@ -218,7 +218,13 @@ def _initialise(target: str | None, empty: Path) -> None:
         Mistake: Ray refused.
     """
     import ray
+    from ray._private.authentication import authentication_token_setup as tokens
 
+    # As `ray start` does: the token of this user's own clusters, which goes to no other machine.
+    own = (*environment.LOOPBACK, ray.util.get_node_ip_address())
+    if target is not None and target.rpartition(":")[0].strip("[]") in own:
+        logging.getLogger(tokens.__name__).setLevel(logging.ERROR)
+        tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     # Ray reports the use of clusters that it starts to its makers unless told otherwise.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     here = target is None

@@ -25,6 +25,9 @@ T = TypeVar("T")
 PATIENCE_S = 25.0
 """How long a cluster may take to answer. Ray itself would try for many minutes."""
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Hosts that are this machine."""
+
 _PROBE_S = 5.0
 _JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """The environment variable in which Ray hands a job its configuration."""

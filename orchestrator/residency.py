@@ -41,6 +41,9 @@ Start = Callable[[str, str, list[Entry]], Dispatch]
 
 THIN = 0.25
 """The share of a batch below which a visit with an empty queue is closed."""
+SETTLE_S = 0.15
+"""How long a visit waits for what the driver is about to ask, after the last reply that others
+may hang on; see ``Residency.settled``."""
 SOON = 1e-3
 """Seconds for which it is not worth while to wait."""
 
@@ -65,6 +68,10 @@ class Residency:
         """Loads begun, by expert."""
         self.counting = False
         """Whether what is missing of each turn is counted."""
+        self.settled = True
+        """Whether every reply has led to all asks that it leads to. While a driver still records
+        replies and steps their sessions it has not, and a visit with an empty queue may yet get
+        more."""
         self._choose = Chooser(self.board, pace, replicate=replicate)
         self._max_batch = max_batch
         self._waves = Waves() if mode == "wave" else None
@@ -153,8 +160,9 @@ class Residency:
         gpu.dirty = True
         if entry.visit != gpu.visit:
             gpu.older -= 1
+            gpu.settles = now + SETTLE_S
         if self._waves is not None:
-            self._waves.ended(entry)
+            self._waves.ended(entry, now + SETTLE_S)
         self.answered(entry.item)
 
     def drain(self, expert: str) -> list[Item]:
@@ -182,7 +190,10 @@ class Residency:
             everywhere = self._seen != version
             for name in sorted(self.board.gpus):
                 gpu = self.board.gpus[name]
-                if everywhere or gpu.dirty or (gpu.wake is not None and gpu.wake <= now):
+                due = gpu.wake is not None and (
+                    gpu.wake <= now or (self.settled and self._settles(gpu) > now)
+                )
+                if everywhere or gpu.dirty or due:
                     gpu.dirty = False
                     gpu.wake = None
                     actions += self._serve(gpu, now, start)
@@ -244,7 +255,7 @@ class Residency:
             if gpu.closed and self._choose.goes_on(gpu, lane, now):
                 self.board.begin(gpu, lane)
                 continue
-            if gpu.running:
+            if gpu.running or (gpu.wake is not None and not gpu.closed and not lane.queue):
                 return actions
             self.board.end(gpu, lane)
 
@@ -280,15 +291,25 @@ class Residency:
             actions.append(start(gpu.name, lane.expert, entries))
         if not lane.queue:
             self.board.emptied(lane)
-            if self._is_over(gpu, limit):
+            if self._is_over(gpu, limit, now):
                 self.board.close(gpu, lane)
         return actions
 
-    def _is_over(self, gpu: Gpu, limit: int) -> bool:
+    def _is_over(self, gpu: Gpu, limit: int, now: float) -> bool:
         """Whether a visit with an empty queue is to be closed."""
         if gpu.older or gpu.running > THIN * limit:
             return False
-        return self._waves is None or not self._waves.trailing
+        if self._waves is not None and self._waves.trailing:
+            return False
+        until = self._settles(gpu)
+        if until > now and not self.settled:
+            gpu.wake = until
+            return False
+        return True
+
+    def _settles(self, gpu: Gpu) -> float:
+        """Return until when asks may still come that hang on replies which have."""
+        return gpu.settles if self._waves is None else max(gpu.settles, self._waves.settles)
 
     def _fetch(self, gpu: Gpu, now: float) -> list[Action]:
         """Begin the load that a worker needs now or soon."""

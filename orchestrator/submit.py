@@ -38,8 +38,13 @@ ENDED = ("STOPPED", "SUCCEEDED", "FAILED")
 
 _POLL_S = 0.5
 _HINT = "start a cluster with `ray start --head`, or give its dashboard as http://HOST:8265"
-_CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
-"""Loggers that tell of every upload; their modules set their own level when they are imported."""
+_CHATTY = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+    "ray._private.authentication.authentication_token_setup",
+)
+"""Loggers that tell of every upload and token; modules set their own level on being imported."""
 _API_ADDRESS = "RAY_API_SERVER_ADDRESS"
 
 
@@ -190,10 +195,14 @@ def _client(address: str | None) -> Any:
     environment.probe(str(url.hostname), port, _HINT)
 
     def connect() -> Any:
+        from ray._private.authentication import authentication_token_setup as tokens
         from ray.job_submission import JobSubmissionClient
 
         for name in _CHATTY:
-            logging.getLogger(name).setLevel(logging.WARNING)
+            logging.getLogger(name).setLevel(logging.ERROR)
+        # As `ray start` does: the token of this user's own clusters, to no other machine.
+        if url.hostname in environment.LOOPBACK:
+            tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         with _preferred(wanted):
             return JobSubmissionClient(wanted)
 

@@ -22,6 +22,8 @@ class Waves:
         self.turn = -1
         """The current turn; -1 before the first."""
         self.number = 0
+        self.settles = 0.0
+        """Until when the turns that hang on the last reply of the wave before may still come."""
         self._queued = 0
         self._running = 0
         self._behind = 0
@@ -49,11 +51,12 @@ class Waves:
         entry.wave = self.number
         self._running += 1
 
-    def ended(self, entry: Entry) -> None:
-        """Take note of an ask that runs no more."""
+    def ended(self, entry: Entry, settles: float = 0.0) -> None:
+        """Take note of an ask that runs no more, and of when all that hangs on it has come."""
         self._running -= 1
         if entry.wave != self.number:
             self._behind -= 1
+            self.settles = settles
 
     @property
     def trailing(self) -> bool:

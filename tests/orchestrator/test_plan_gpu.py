@@ -330,3 +330,26 @@ def test_what_waits_on_one_worker_is_not_loaded_on_another_for_less_than_a_load(
         bench.plan()
         bench.arrive(things("b", 1))
         assert [line for line in bench.plan() if line.startswith("load b")] == expected
+
+
+def test_a_visit_waits_for_what_replies_of_the_last_wave_lead_to() -> None:
+    def last_wave_ends(*, settled: bool) -> Bench:
+        bench = Bench(PlanSettings(mode="wave")).join(gpu("one", limit=16), gpu("two", limit=2))
+        bench.arrive([*things("a", 4), *things("b", 2)])
+        bench.plan()
+        bench.loaded()
+        bench.arrive(things("a", 1, turn=1))
+        bench.finish("a")
+        bench.arrive(things("c", 1, turn=1))
+        bench.planner.settle(settled)
+        bench.finish("a")
+        bench.finish("b")
+        bench.arrive(things("a", 1, turn=1))
+        return bench
+
+    assert last_wave_ends(settled=True).plan() == ["load a-b two"]
+    patient = last_wave_ends(settled=False)
+    assert patient.plan() == [], "the replies of b may lead to asks of b"
+    assert patient.wake_at is not None, "but not for ever"
+    patient.planner.settle(True)
+    assert patient.plan() == ["load a-b two"]

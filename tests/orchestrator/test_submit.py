@@ -134,6 +134,26 @@ def test_a_cluster_that_wants_a_token(ray_cluster: Cluster) -> None:
     assert done.stdout.count("\n") == 1
 
 
+@pytest.mark.ray
+def test_the_token_of_ones_own_clusters_is_used(ray_cluster: Cluster) -> None:
+    """`ray start` turns tokens on where the user has one, without a mode in the environment."""
+    code = (
+        "from orchestrator.ray_cluster import survey\n"
+        "from orchestrator.submit import job_status\n"
+        "from protocols.errors import Mistake\n"
+        f"print(len(survey({ray_cluster.address!r}, [], 25.0)) > 0)\n"
+        f"try: job_status('nobody', address={ray_cluster.dashboard!r})\n"
+        "except Mistake as mistake: print(mistake)"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("True\n")
+    assert "job nobody does not exist" in done.stdout.lower()
+    assert done.stderr == ""
+
+
 def test_nobody_at_the_address() -> None:
     port = free_port()
     with pytest.raises(Mistake, match=f"no Ray cluster answers at 127.0.0.1:{port}"):

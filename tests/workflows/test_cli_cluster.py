@@ -82,3 +82,12 @@ def test_no_cluster_is_one_line(here, command) -> None:
     done = moot(*command, "--address", "http://127.0.0.1:1")
     assert done.code == 2
     assert "no Ray cluster answers at 127.0.0.1:1" in done.message
+
+
+def test_keys_are_looked_for_where_experts_are_called(here, monkeypatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    command = ["run", "w.yaml", "--set", "protocols=[{kind: direct_answer}]"]
+    command += ["--cast", "judge=openai/gpt-4o-mini"]
+    assert "OPENAI_API_KEY is not set" in moot(*command).message
+    on_ray = moot(*command, "--fleet", "ray", "--address", "127.0.0.1:1")
+    assert "no Ray cluster answers at 127.0.0.1:1" in on_ray.err

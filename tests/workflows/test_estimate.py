@@ -233,3 +233,11 @@ def test_an_empty_role_is_left_out(here) -> None:
 )
 def test_times_are_for_people(seconds, shown) -> None:
     assert duration(seconds) == shown
+
+
+def test_what_a_scripted_gpu_declares_is_said(here) -> None:
+    script = "{t0_s: 0.002, t1_s: 0.00001, batch_limit: 32}"
+    expert = f"experts.scripted={{model: scripted/gpu, gpu_gb: 16, options: {script}}}"
+    only = ["--set", "protocols=[{kind: direct_answer, cast: {judge: scripted}}]"]
+    done = moot("estimate", "w.yaml", "--fleet", "--set", expert, *only)
+    assert "steps of 2 ms and 0.01 ms an ask, batches of 32" in done.out

@@ -177,11 +177,13 @@ def _put_fleet(predicted: Prediction, figures: FleetFigures) -> None:
     if world.workers:
         loads = sorted({one.load_s for one in world.on_gpus.values()})
         steps = sorted({one.t0_s * 1e3 for one in world.on_gpus.values()})
+        each = sorted({one.t1_s * 1e3 for one in world.on_gpus.values()})
+        batches = sorted({float(one.batch_limit) for one in world.on_gpus.values()})
         room = f"{world.workers[0].memory_gb:g} GB"
         put(
             f"fleet: {_many(world.gpus, 'GPU')} of {room}, {_many(len(world.on_gpus), 'expert')}; "
             f"loads of {_span(loads)} s, steps of {_span(steps)} ms and "
-            f"{figures.step_ask_s * 1e3:g} ms an ask, batches of {figures.batch}"
+            f"{_span(each)} ms an ask, batches of {_span(batches)}"
         )
     if world.hosted:
         put(f"hosted or in this process, never loaded: {', '.join(sorted(world.hosted))}")

@@ -89,12 +89,15 @@ def perform(
 ) -> RunResult:
     """Run a workflow with its progress on the screen."""
     from workflows.api import run as run_workflow
+    from workflows.fleets import chosen_fleet
 
-    check_keys(workflow)
+    name = options.fleet_option(fleet)
+    if chosen_fleet(workflow.fleet, name, address).kind == "local":
+        check_keys(workflow)  # Ray's workers read them on their own node
     with Watch(events) as watch:
         result = run_workflow(
             workflow,
-            fleet=options.fleet_option(fleet),
+            fleet=name,
             address=address,
             new=new,
             retry_failed=retry_failed,
