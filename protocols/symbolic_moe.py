@@ -12,7 +12,7 @@ Source: arXiv 2503.05641 and its code. As published: ``annotate: true``, ``trim:
 ``routing/steps.py`` (select, plan), ``routing/group.py`` (trim), ``annotation.py`` and
 ``aggregation.py``.
 
-Departures. A question without any known skill goes by competency alone (the paper's formula with
+Departures: a question without any known skill goes by competency alone (the paper's formula with
 S shifted to 1; the code then draws evenly). Skills come by default from the cast's asset
 ``skills`` or the question's category and subject instead of an annotator, trim is off, as both
 need a stage of their own, and the plain vote, the source's baseline, joins the answers.

@@ -15,10 +15,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from protocols.aggregator_bench import BENCH
+from protocols.aggregators import AGGREGATORS, AggregatorScores
 from protocols.asks import Model
 from protocols.cast import Asset, Cast, Member
 from protocols.contract import Protocol, Turn
 from protocols.errors import Mistake
+from protocols.evidence import EVIDENCE, Evidence, EvidenceQuestion
+from protocols.memory import MEMORY, Memory
 from protocols.profile import PROFILE, SkillProfile
 from protocols.question import Question
 from protocols.registry import PROTOCOLS, make_protocol
@@ -49,7 +53,16 @@ _QUESTIONS = (
 _REPEATS = 4
 """What is repeated so often in a schedule is written once."""
 _EXPERTS = ("ada", "bob", "cy")
+_EVIDENCE = Evidence(
+    questions=tuple(EvidenceQuestion(id=f"v{n}", text=f"Who opened box {n}?") for n in range(9)),
+    right={name: "1" * (6 - place) + "0" * (3 + place) for place, name in enumerate(_EXPERTS)},
+    measured_on="an example",
+)
 _ASSETS = {
+    BENCH: Asset(kind=BENCH, content={"q": ["Answer: Ann", "Answer: Ben", "Answer: Ben"]}),
+    EVIDENCE: _EVIDENCE.as_asset(),
+    AGGREGATORS: AggregatorScores.of([("ada", "", True)]).as_asset(),
+    MEMORY: Memory().as_asset(),
     PROFILE: SkillProfile(
         skills={name: {"any": 3 - place} for place, name in enumerate(_EXPERTS)},
         asked=dict.fromkeys(_EXPERTS, 9),

@@ -8,8 +8,9 @@ questions has other sessions of such a rule.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from protocols.cast import Cast
+from protocols.cast import Asset, Cast
 from protocols.contract import Protocol
 from protocols.evidence import cast_evidence
 from protocols.question import Question
@@ -21,7 +22,7 @@ def with_teams(protocol: Protocol, questions: Sequence[Question], cast: Cast, se
 
     Args:
         protocol: with its parameters.
-        questions: all that are asked together.
+        questions: all that are asked together; their ids differ.
         cast: with what the protocol's rule reads; teams that it holds already are settled anew.
         seed: of the run.
     """
@@ -30,7 +31,9 @@ def with_teams(protocol: Protocol, questions: Sequence[Question], cast: Cast, se
         return cast
     from protocols.grouping import group_stage
 
-    teams = group_stage(protocol, questions, cast, seed)
+    content: Any = group_stage(protocol, questions, cast, seed).content
+    # By id: a team in a seat is asked the question in other words, but under the same id.
+    teams = Asset(kind=TEAMS, content={q.id: content[q.key] for q in questions})
     return Cast(members=cast.members, readers=cast.readers, assets={**cast.assets, TEAMS: teams})
 
 

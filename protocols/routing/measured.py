@@ -30,6 +30,7 @@ class Measured:
         self.evidence = evidence
         self.pool = tuple(pool)
         self._fits: dict[str, Any] = {}
+        self._remembered: dict[tuple[str, str], Any] = {}
         self._coming: Sequence[Question] = ()
 
     def fitted(self, name: str, fit: Callable[[Measured], T]) -> T:
@@ -37,6 +38,22 @@ class Measured:
         if name not in self._fits:
             self._fits[name] = fit(self)
         found: T = self._fits[name]
+        return found
+
+    def remembered(self, name: str, question: Question, make: Callable[[], T]) -> T:
+        """Return what `make` says of a question, made once for several rules that ask the same.
+
+        Args:
+            name: of what is made, with all that it depends on beside the question.
+            question: the question.
+            make: a pure function of this, `name` and the question.
+        """
+        key = (name, question.key)
+        if key not in self._remembered:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = make()
+        found: T = self._remembered[key]
         return found
 
     @cached_property
@@ -144,6 +161,7 @@ def shares(right: Vector, asked: Vector, otherwise: Vector | float) -> Vector:
     return np.where(asked > 0, right / np.maximum(asked, 1e-300), otherwise)
 
 
+_MOST_REMEMBERED = 4096
 _MOST_KEPT = 8
 _KEPT: dict[tuple[str, tuple[str, ...]], Measured] = {}
 _TEXTS: dict[str, Texts] = {}

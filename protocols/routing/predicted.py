@@ -37,6 +37,10 @@ class PredictedQuality(Rule):
 
     def score(self, task: Task) -> Scores:
         """Return predicted quality less the weighted cost."""
+        name = f"predicted {self.cost_weight} {self.dimensions} {self.penalty}"
+        return task.known.remembered(name, task.question, lambda: self._score(task))
+
+    def _score(self, task: Task) -> Scores:
         known = task.known
         quality = predicted(task, self.dimensions, self.penalty)
         values = quality - self.cost_weight * known.costs

@@ -53,6 +53,10 @@ def outcome(**fields: Any) -> Outcome:
         ("n", {"status": "unparsed", "answered_by": "solo", "rule": "single"}, 1.0),
         ("n", {"answer": "7", "answered_by": "solo"}, 0.0),
         ("n", {"answer": "7", "answered_by": "other", "rule": "single"}, 0.0),
+        # So does a rule that recruited one expert, but no vote of several.
+        ("n", {"answer": "7", "answered_by": "solo", "detail": {"recruitment": {}}}, 1.0),
+        ("c", {"answer": "B", "answered_by": "solo", "detail": {"recruitment": {}}}, 0.0),
+        ("c", {"answer": "B", "detail": {"recruitment": {}}}, 1.0),
     ],
 )
 def test_correctness(question: str, fields: dict[str, Any], right: float | None) -> None:

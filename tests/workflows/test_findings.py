@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -123,3 +124,39 @@ def test_holm(given, adjusted) -> None:
 def test_rows_stand_by_accuracy_and_unscored_ones_last() -> None:
     rows = [row("none", [None]), row("low", [0.0]), row("high", [1.0])]
     assert [one.name for one in findings.sorted_rows(rows)] == ["high", "low", "none"]
+
+
+def tried(name: str, values: Sequence[float | None], **fields) -> Row:
+    return replace(row(name, values), cross_validated=0.75, **fields)
+
+
+def test_rules_of_recruitment_pay_or_do_not() -> None:
+    rows = with_differences(
+        [
+            tried("good", [1.0] * 40, selected=True),
+            tried("even", [1.0, 0.0] * 20),
+            tried("few", [1.0] * 10 + [None] * 30),
+            tried("lost", [None] * 40),
+            row("plurality", [1.0, 0.0] * 20, calls=40),
+            row("best_single", [1.0, 0.0] * 20, "baseline"),
+        ],
+        {},
+    )
+    said = findings.verdicts(rows, {})
+    assert said[0] == (
+        "good was selected by cross-validation on the profile's questions: 75.0 % there, 100.0 % "
+        "here."
+    )
+    good, even, few, lost, plurality = said[1:]
+    assert good.startswith("good pays against the best single expert: +50.0 points [+")
+    assert good.endswith("with 25 % of its calls.")
+    assert even.startswith("even does not pay against the best single expert: +0.0 points")
+    assert few.startswith("few cannot be told to pay or not: 30 of 40 questions are missing; +50.0")
+    assert lost == "lost shows nothing: all 40 questions are missing."
+    assert plurality.startswith("plurality is not shown to differ from the best single expert")
+
+
+def test_without_a_best_single_expert_nothing_is_said_to_pay() -> None:
+    rows = with_differences([tried("a", [1.0] * 4), row("plurality", [1.0] * 4)], {})
+    assert not any(" pay" in line for line in findings.verdicts(rows, {}))
+    assert findings.payoffs([row("a", [1.0]), row("best_single", [1.0], "baseline")]) == []
