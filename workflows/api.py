@@ -21,7 +21,7 @@ from orchestrator.spec import Difference, RunSpec
 from protocols.contract import Protocol
 from protocols.errors import Mistake
 from workflows.comparison import Compares
-from workflows.configuration import Workflow, load_workflow
+from workflows.configuration import Workflow, as_workflow
 from workflows.drivers import Stoppable, drive
 from workflows.fleets import FleetName, FleetSpec, Where
 from workflows.places import store_notes
@@ -119,9 +119,7 @@ async def run_async(
     from workflows.data_files import load_inputs
 
     hooks = hooks or Hooks()
-    loaded = workflow if isinstance(workflow, Workflow) else load_workflow(workflow, [*overrides])
-    if isinstance(workflow, Workflow) and overrides:
-        raise Mistake("overrides belong to a workflow file; change the Workflow itself")
+    loaded = as_workflow(workflow, overrides)
     with quiet_garbage_collector():  # nothing that a run makes by the thousand is soon let go
         inputs = load_inputs(loaded)
         spec = run_spec(loaded, inputs)
@@ -344,7 +342,7 @@ async def finish(
         url: the store's address, as another process needs it.
         budget: attempts that the run may make.
         hooks: what to hear on the way.
-        notes: go into the result.
+        notes: of the result.
     """
     from workflows.results import answer_key, run_rows
     from workflows.simulated import simulated_in

@@ -8,7 +8,7 @@ moot. Everything that is wrong in a file is one line that names the key.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -221,6 +221,19 @@ def load_workflow(path: str | Path, overrides: list[str] | tuple[str, ...] = ())
     for override in overrides:
         apply_override(data, override)
     return Workflow.from_mapping(data, where=place.name)
+
+
+def as_workflow(workflow: Workflow | str | Path, overrides: Sequence[str] = ()) -> Workflow:
+    """Return a workflow, read from its file where it is not one yet; see :func:`load_workflow`.
+
+    Raises:
+        Mistake: see there; or overrides go with a workflow that is read already.
+    """
+    if not isinstance(workflow, Workflow):
+        return load_workflow(workflow, [*overrides])
+    if overrides:
+        raise Mistake("overrides belong to a workflow file; change the Workflow itself")
+    return workflow
 
 
 def library_workflows() -> dict[str, Path]:

@@ -10,17 +10,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine
 
 from orchestrator.sharding import ALL_SHARDS
-from orchestrator.store import (
-    connect,
-    drivers,
-    migrate,
-    paging,
-    profiles,
-    reading,
-    runs,
-    spending,
-    views,
-)
+from orchestrator.store import connect, drivers, migrate, paging, profiles, reading, runs, views
 from orchestrator.store.address import Address, parse_address
 from orchestrator.store.connect import Durability
 from orchestrator.store.errors import StoreMistake, told
@@ -38,7 +28,7 @@ from orchestrator.store.rows import (
     SessionRow,
     Totals,
 )
-from orchestrator.store.spending import SpentRow
+from orchestrator.store.spending import SpentRow, read_endings, sum_by_role, sum_seconds
 from orchestrator.store.writer import StoreJournal
 
 
@@ -276,12 +266,7 @@ class Store:
     def experts_asked(
         self, run_id: int, *, statuses: Collection[str] | None = None
     ) -> list[AskedExpert]:
-        """Return whom a run asked, in the order of its sessions, turns and slots.
-
-        Args:
-            run_id: the run.
-            statuses: only sessions in these states; all by default.
-        """
+        """Return whom a run asked, in the order of its sessions, turns and slots."""
         with self._reading() as connection:
             return views.experts_asked(connection, run_id, statuses)
 
@@ -317,13 +302,13 @@ class Store:
     ) -> tuple[list[SpentRow], dict[tuple[str, str], float]]:
         """Return what a run took, by entry, question and role, and seconds by the first two."""
         with self._reading() as connection:
-            rows = spending.sum_by_role(connection, run_id, statuses)
-            return rows, spending.sum_seconds(connection, run_id, statuses)
+            rows = sum_by_role(connection, run_id, statuses)
+            return rows, sum_seconds(connection, run_id, statuses)
 
     def endings(self, session_ids: Sequence[int]) -> dict[int, tuple[str, str | None]]:
         """Return the status and the outcome, as JSON, of sessions by id."""
         with self._reading() as connection:
-            return spending.read_endings(connection, session_ids)
+            return read_endings(connection, session_ids)
 
     def journal(self, run_id: int, *, shards: Iterable[int] = ALL_SHARDS) -> StoreJournal:
         """Return a journal of a run that holds the locks of shards until it is closed.
