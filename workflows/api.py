@@ -335,14 +335,12 @@ async def finish(
     """Drive a prepared run to its end and return its table.
 
     Args:
-        store: where the run is.
-        prepared: the run.
-        spec: the same run.
+        store: where it is.
+        prepared, spec: the run.
         where: its experts and its drivers.
         url: the store's address, as another process needs it.
         budget: attempts that the run may make.
-        hooks: what to hear on the way.
-        notes: of the result.
+        hooks, notes: what to hear on the way, and what goes into the result.
     """
     from workflows.results import answer_key, run_rows
     from workflows.simulated import simulated_in

@@ -86,6 +86,9 @@ async def test_sessions_count_as_in_the_table_of_the_run(store: str) -> None:
         rows = {row.name: row for row in run_rows(opened, run)}
     means = frame.group_by("protocol").agg(polars.col("correct").mean()).iter_rows()
     for name, accuracy in means:
+        if name not in rows:  # it answers nothing
+            assert accuracy in (None, 0.0)
+            continue
         assert accuracy == (
             None if rows[name].accuracy is None else pytest.approx(rows[name].accuracy)
         )

