@@ -9,8 +9,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from workflows.drivers import Stoppable, drive
 from workflows.fleets import FleetName, FleetSpec, Where
 from workflows.places import store_notes
 from workflows.table import Row
+from workflows.telling import first_and_last
 
 if TYPE_CHECKING:
     from orchestrator.events import EventLog
@@ -335,17 +335,19 @@ async def finish(
     """Drive a prepared run to its end and return its table.
 
     Args:
-        store: where it is.
-        prepared, spec: the run.
+        store: where the run is.
+        prepared: the run.
+        spec: the same run.
         where: its experts and its drivers.
         url: the store's address, as another process needs it.
         budget: attempts that the run may make.
-        hooks, notes: what to hear on the way, and what goes into the result.
+        hooks: what to hear on the way.
+        notes: go into the result.
     """
     from workflows.results import answer_key, run_rows
     from workflows.simulated import simulated_in
 
-    with _told(hooks.events, store, prepared) as told:
+    with first_and_last(hooks.events, store, prepared) as told:
         ended = await drive(store, url, prepared, spec, where, budget=budget, hooks=hooks)
         left = store.session_counts(prepared.run_id).get("pending", 0)  # others may work on it too
         progress = replace(ended.progress, sessions_done=prepared.sessions - left)
@@ -373,28 +375,3 @@ async def finish(
         simulated=simulated_in(row),
         address=store.address,
     )
-
-
-@contextmanager
-def _told(events: EventLog | None, store: Store, prepared: Prepared) -> Iterator[dict[str, Any]]:
-    """Write the first and the last event of a run; what is yielded goes into the last."""
-    told: dict[str, Any] = {"ending": "failed"}
-    if events is not None:
-        events.emit(
-            "prepared",
-            run=prepared.name,
-            id=prepared.run_id,
-            store=store.shown,
-            sessions=prepared.sessions,
-            sessions_done=prepared.done,
-            kept=len(prepared.difference.kept),
-            added=len(prepared.difference.added),
-        )
-    try:
-        yield told
-    except BaseException as error:
-        told["error"] = type(error).__name__
-        raise
-    finally:
-        if events is not None:
-            events.emit("ended", **told)
