@@ -12,6 +12,8 @@ from benchmarks.measuring import RESULTS
 
 NAMES = (
     "b1",
+    "b2",
+    "b3",
     "b4",
     "b5",
     "b6",
@@ -22,6 +24,7 @@ NAMES = (
     "b12",
     "b13",
     "fleet_vs_simulator",
+    "hosted_faults",
     "scale",
     "shards",
 )

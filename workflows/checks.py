@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from agents.engines import capabilities_of
 from agents.roster import Roster
 from agents.settings import suggestion
+from orchestrator.limits import check_limits
 from protocols.asks import Model
 from protocols.cast import Member
 from protocols.contract import Protocol, Role
@@ -44,6 +45,8 @@ def check_workflow(workflow: Workflow, inputs: Inputs) -> list[str]:
             *_asset_problems(casting, protocol),
         ]
         found.extend(f"teams.{label} ({team.kind}): {problem}" for problem in problems)
+    if not found:
+        found += _endpoint_problems(casting)
     if workflow.teams and not found:
         found += _rehearsed(casting)
     return list(dict.fromkeys(found))
@@ -71,6 +74,14 @@ def workflow_warnings(workflow: Workflow, inputs: Inputs) -> list[str]:
             "answered: rules that join several experts have nothing to vote on and are missing"
         )
     return list(dict.fromkeys(found))
+
+
+def _endpoint_problems(casting: Casting) -> Iterator[str]:
+    """Fallbacks and limits that nobody has."""
+    try:
+        check_limits(casting.workflow.limits, casting.roster().values())
+    except Mistake as mistake:
+        yield str(mistake)
 
 
 def _specs(workflow: Workflow) -> tuple[ProtocolSpec, ...]:

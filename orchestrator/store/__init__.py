@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from orchestrator.store.cache import CachedModel, Hit
 from orchestrator.store.errors import AllHeld, StoreConflict, StoreFailed, StoreMistake
+from orchestrator.store.money import Lengths, RoleSpend
 from orchestrator.store.rows import (
     DriverRow,
     LoadedTape,
@@ -17,10 +19,14 @@ from orchestrator.store.writer import StoreJournal
 
 __all__ = [
     "AllHeld",
+    "CachedModel",
     "DriverRow",
+    "Hit",
+    "Lengths",
     "LoadedTape",
     "NewRun",
     "NewSession",
+    "RoleSpend",
     "RunRow",
     "SessionRow",
     "Store",

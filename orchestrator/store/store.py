@@ -9,12 +9,15 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Engine
 
+from orchestrator.ledger import Budget
 from orchestrator.sharding import ALL_SHARDS
-from orchestrator.store import connect, drivers, migrate, reading, runs, views
+from orchestrator.store import cache, connect, drivers, leases, migrate, money, reading, runs, views
 from orchestrator.store.address import Address, parse_address
+from orchestrator.store.cache import CachedModel, Hit
 from orchestrator.store.connect import Durability
 from orchestrator.store.errors import StoreMistake, told
 from orchestrator.store.locks import PATIENCE_S, FileLocks, PostgresLocks, ShardLocks, all_held
+from orchestrator.store.money import Lengths, RoleSpend
 from orchestrator.store.rows import (
     DriverRow,
     LoadedTape,
@@ -26,6 +29,7 @@ from orchestrator.store.rows import (
     Totals,
 )
 from orchestrator.store.writer import StoreJournal
+from protocols.messages import Place
 
 
 class Store:
@@ -206,6 +210,11 @@ class Store:
         with self._reading() as connection:
             return reading.count_attempts(connection, session_ids)
 
+    def list_prices(self, session_ids: Sequence[int]) -> dict[int, dict[Place, float | None]]:
+        """Return the list prices of accepted replies in US dollars, by session and place."""
+        with self._reading() as connection:
+            return reading.read_prices(connection, session_ids)
+
     def check_parts(self, run_id: int) -> list[tuple[int, int, int]]:
         """Return (session, turn, slot) of the asks that hold a part which is gone or changed."""
         with self._reading() as connection:
@@ -293,6 +302,67 @@ class Store:
         """Return the drivers that work or worked on a run, oldest first."""
         with self._reading() as connection:
             return drivers.read_drivers(connection, run_id)
+
+    def spent(self, run_id: int) -> dict[str, RoleSpend]:
+        """Return what a run spent by role, with the attempts whose fate is not known."""
+        with self._reading() as connection:
+            return money.read_spent(connection, run_id)
+
+    def lengths(self, run_id: int) -> list[Lengths]:
+        """Return how long prompts and replies of a run were, by entry, role and expert."""
+        with self._reading() as connection:
+            return money.read_lengths(connection, run_id)
+
+    def book_lost(self, run_id: int, shards: Collection[int]) -> int:
+        """Book what a dead driver had under way in shards whose locks are held; return how many."""
+        with self._reading() as connection:
+            if not money.has_dispatches(connection):
+                return 0
+        with self._writing() as connection:
+            return money.book_lost(connection, run_id, shards)
+
+    def lessees(self, run_id: int) -> list[int]:
+        """Return the drivers that hold a slice of a run's budget, dead ones too."""
+        with self._reading() as connection:
+            return leases.read_lessees(connection, run_id)
+
+    def take_slice(
+        self,
+        run_id: int,
+        driver_id: int,
+        budget: Budget,
+        *,
+        left: leases.Amounts,
+        need: leases.Amounts,
+        parts: int,
+    ) -> leases.Slice:
+        """Lease a driver a slice of a budget; see :func:`orchestrator.store.leases.take_slice`."""
+        with self._writing() as connection:
+            return leases.take_slice(
+                connection, run_id, driver_id, budget, left=left, need=need, parts=parts
+            )
+
+    def end_leases(self, driver_ids: Collection[int]) -> None:
+        """Give back what drivers leased."""
+        with self._writing() as connection:
+            leases.end_leases(connection, driver_ids)
+
+    def cached_replies(
+        self, keys: Sequence[bytes], *, max_age_s: float | None = None
+    ) -> Mapping[bytes, Hit]:
+        """Return what the cache holds under keys, nothing older than `max_age_s`."""
+        with self._reading() as connection:
+            return cache.look_up(connection, keys, max_age_s)
+
+    def cached_models(self) -> list[CachedModel]:
+        """Return what the cache holds by model."""
+        with self._reading() as connection:
+            return cache.read_cached(connection)
+
+    def forget_cached(self, *, max_age_s: float | None = None) -> int:
+        """Take out of the cache what is older than `max_age_s`, or all; return how many entries."""
+        with self._writing() as connection:
+            return cache.forget(connection, max_age_s)
 
     def _locks(self, connection: Connection, run_id: int) -> ShardLocks:
         if self._address.path is None:

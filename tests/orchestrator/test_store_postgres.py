@@ -14,6 +14,7 @@ from tests.orchestrator.store_contract import StoreContract
 from tests.orchestrator.store_drivers_contract import DriversContract
 from tests.orchestrator.store_examples import new_run, new_session, pair, raw, write
 from tests.orchestrator.store_journal_contract import JournalContract
+from tests.orchestrator.store_money_contract import MoneyContract
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
@@ -24,7 +25,7 @@ def url() -> Iterator[str]:
         yield url
 
 
-class TestPostgres(StoreContract, JournalContract, DriversContract):
+class TestPostgres(StoreContract, JournalContract, DriversContract, MoneyContract):
     @pytest.fixture
     def empty(self) -> None:
         """A database is empty when it is created."""

@@ -23,6 +23,7 @@ import typer
 
 from protocols.errors import MootError
 from workflows.cli import (
+    caching,
     cluster,
     crossing,
     estimating,
@@ -65,6 +66,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "report": reporting.report,
         "replay": reading.replay,
         "export": exporting.export,
+        "cache": caching.cache,
         "list": setting_up.list_things,
     },
     "Set up": {
