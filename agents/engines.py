@@ -120,6 +120,22 @@ def does_network_io(expert: Expert) -> bool:
     return expert.provider not in FREE and expert.provider not in NOT_BUILT
 
 
+def is_charged(expert: Expert) -> bool:
+    """Whether attempts cost something, or may: a server is asked, or the roster names a price."""
+    if isinstance(expert.price, Price):
+        return expert.price != Price()
+    return does_network_io(expert)
+
+
+def has_known_price(expert: Expert) -> bool:
+    """Whether the price of an attempt is known before it is made."""
+    if expert.price == "unknown":
+        return False
+    if isinstance(expert.price, Price) or not does_network_io(expert):
+        return True
+    return price_of(expert, Usage(1_000, 1_000)) is not None
+
+
 def price_of(expert: Expert, usage: Usage) -> float | None:
     """Return the list price of one attempt in US dollars, or None where it is unknown.
 

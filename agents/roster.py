@@ -33,12 +33,14 @@ _SECRETS = frozenset({"api_key", "apikey", "key", "password", "secret", "token"}
 
 
 class Price(BaseModel):
-    """List price in US dollars per million tokens."""
+    """List price in US dollars: per million tokens, per GPU second, or both together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: float = Field(0.0, ge=0.0)
     completion: float = Field(0.0, ge=0.0)
+    gpu_second: float = Field(0.0, ge=0.0)
+    """Of an expert on our own GPUs: a second of one GPU, shared by all that it runs at once."""
 
 
 class Expert(BaseModel):
@@ -70,6 +72,8 @@ class Expert(BaseModel):
     """The kind of GPU that it needs, in Ray's words (``A100``, ``H100``...). Not identity."""
     timeout_s: float = Field(120.0, gt=0.0)
     """How long one attempt may take."""
+    fallbacks: tuple[str, ...] = ()
+    """The experts that answer in its place, in this order, when it does not. Not identity."""
     options: dict[str, Any] = {}
     """Settings of the engine, for example the script of a scripted expert."""
 

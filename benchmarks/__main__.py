@@ -12,6 +12,8 @@ from benchmarks.measuring import RESULTS
 
 NAMES = (
     "b1",
+    "b2",
+    "b3",
     "b4",
     "b5",
     "b6",
@@ -24,6 +26,7 @@ NAMES = (
     "b13",
     "faults",
     "fleet_vs_simulator",
+    "hosted_faults",
     "scale",
     "shards",
 )

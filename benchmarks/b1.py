@@ -23,6 +23,13 @@ def asyncio_bare(sessions: int) -> Costs:
     return bare.run(sessions).per(sessions * ASKS)
 
 
+def moot_priced(sessions: int) -> Costs:
+    """Return the costs of executing with experts that have a price."""
+    with tempfile.TemporaryDirectory(prefix="moot-bench-") as folder:
+        _, executing = workload.in_store(Path(folder) / "b1.db", sessions, priced=True)
+        return executing.per(sessions * ASKS)
+
+
 def moot_stored(sessions: int) -> dict[str, Costs | list[int]]:
     """Return the costs of executing and of preparing, and the bytes of an ask and a reply."""
     with tempfile.TemporaryDirectory(prefix="moot-bench-") as folder:
@@ -59,12 +66,13 @@ def stored_bytes(path: Path) -> list[int]:
 
 def measure(runs: int, *, quick: bool) -> Iterator[Result]:
     sessions = 50 if quick else 10_000
-    floors, frees, stored = [], [], []
+    floors, frees, stored, priced = [], [], [], []
     bares: dict[bool, list[Costs]] = {False: [], True: []}
     for _ in range(runs):
         floors.append(fresh("benchmarks.b1:asyncio_bare", sessions=sessions))
         frees.append(fresh("benchmarks.b1:moot_bare", sessions=sessions))
         stored.append(fresh("benchmarks.b1:moot_stored", sessions=sessions))
+        priced.append(fresh("benchmarks.b1:moot_priced", sessions=sessions))
         ask, reply = stored[-1]["bytes"]
         size = {"sessions": sessions, "ask_bytes": ask, "reply_bytes": reply}
         for tuned, found in bares.items():
@@ -82,6 +90,7 @@ def measure(runs: int, *, quick: bool) -> Iterator[Result]:
             *wall_and_cpu("bare asyncio with a journal", "us", bares[False]),
             *wall_and_cpu("the same, collector tuned", "us", bares[True]),
             *wall_and_cpu("moot with its journal", "us", executed),
+            *wall_and_cpu("the same, experts that have a price", "us", priced),
             *wall_and_cpu("ratio", "", _ratio(executed, bares[False]), target=2.0),
             *wall_and_cpu("ratio, collector tuned", "", _ratio(executed, bares[True]), target=2.0),
             Figure("preparing the run (wall clock)", "us", [r["prepare"]["wall"] for r in stored]),

@@ -28,10 +28,11 @@ FINISH = 64
 class Waiting:
     """An ask in a planner's queue."""
 
-    __slots__ = ("ask", "due", "group")
+    __slots__ = ("ask", "due", "expert", "group")
 
     def __init__(self, ask: Ask, group: int) -> None:
         self.ask = ask
+        self.expert = ask.seat.expert
         self.group = group
         self.due: float | None = None
 

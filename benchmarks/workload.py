@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agents.engines import identify
-from agents.roster import Expert
+from agents.roster import Expert, Price
 from benchmarks.measuring import Spent, clocks
 from orchestrator.driver import Driver
 from orchestrator.journal import MemoryJournal
@@ -33,6 +33,7 @@ SPEECH = (
     "cargo that happened to be aboard. Consider the order of events and who gained by them. ({key})"
 )
 DEBATE = Debate(rounds=ROUNDS, orders=1)
+PRICE = Price(prompt=0.15, completion=0.6)
 SQLITE = "SQLite, WAL, synchronous=NORMAL"
 
 
@@ -65,8 +66,15 @@ def questions(count: int) -> tuple[Question, ...]:
     )
 
 
-def spec(sessions: int, latency_s: float = 0.0, batch_limit: int = 4096) -> RunSpec:
-    seated = experts(latency_s, batch_limit)
+def spec(
+    sessions: int,
+    latency_s: float = 0.0,
+    batch_limit: int = 4096,
+    *,
+    price: Price | None = None,
+) -> RunSpec:
+    debater, judge = experts(latency_s, batch_limit)
+    seated = tuple(one.model_copy(update={"price": price}) for one in (debater, judge))
     entry = Entry("debate", DEBATE, cast_of(*seated))
     return RunSpec("debates", (entry,), questions(sessions), seated)
 
@@ -100,14 +108,21 @@ def _without_store(sessions: int) -> Spent:
     return asyncio.run(drive())
 
 
-def in_store(path: Path, sessions: int) -> tuple[Spent, Spent]:
-    """Run the debates in a new SQLite store; time preparing the run and executing it."""
-    _in_store(path.with_suffix(".warm"), WARM_UP)
-    return _in_store(path, sessions)
+def in_store(path: Path, sessions: int, *, priced: bool = False) -> tuple[Spent, Spent]:
+    """Run the debates in a new SQLite store; time preparing the run and executing it.
+
+    Args:
+        path: of the store.
+        sessions: how many.
+        priced: whether the experts have a price, so that attempts are recorded before they are
+            made.
+    """
+    _in_store(path.with_suffix(".warm"), WARM_UP, priced=priced)
+    return _in_store(path, sessions, priced=priced)
 
 
-def _in_store(path: Path, sessions: int) -> tuple[Spent, Spent]:
-    wanted = spec(sessions)
+def _in_store(path: Path, sessions: int, *, priced: bool) -> tuple[Spent, Spent]:
+    wanted = spec(sessions, price=PRICE if priced else None)
     with Store.open(str(path)) as store:
         with clocks() as preparing:
             prepared = prepare(store, wanted)

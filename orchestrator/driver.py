@@ -20,14 +20,17 @@ import asyncio
 import heapq
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from agents.engine import Attempted
 from agents.roster import Expert
+from orchestrator.accounts import Accounts
+from orchestrator.driver_settings import DriverSettings
 from orchestrator.fleet import Dispatch, Fleet, FleetEvent, Inbox, Results, WorkerLost
+from orchestrator.gates import Gates
 from orchestrator.journal import AskRecord, Journal, JournalRecord, OutcomeRecord, ReplyRecord
-from orchestrator.ledger import Budget, Ledger
+from orchestrator.leasing import Lease, Want
+from orchestrator.ledger import Ledger
 from orchestrator.live import (
     Job,
     Open,
@@ -40,59 +43,28 @@ from orchestrator.live import (
     outcome_json,
 )
 from orchestrator.metrics import Meters
-from orchestrator.plan import AsksArrived, Cancelled, ExpertThrottled, Planner, PlanSettings
-from orchestrator.retry import RetryPolicy, TryAgain
+from orchestrator.plan import AsksArrived, Cancelled, ExpertThrottled, Planner
+from orchestrator.progress import Ended, Ending, Progress
+from orchestrator.reply_cache import CacheKeys, LookUp, ReplyCache, cached_record
+from orchestrator.retry import TryAgain
+from orchestrator.routes import Routes
 from orchestrator.tuning import quiet_garbage_collector
 from protocols.errors import MootError
-from protocols.replies import Reply, failed
+from protocols.replies import Reply
 from protocols.tape import Finished, advance
 
-Ending = Literal["finished", "stopped", "budget"]
+if TYPE_CHECKING:
+    from orchestrator.store import Hit
+
+__all__ = ["AllWorkersLost", "Driver", "DriverSettings", "Ended", "Ending", "Progress"]
 
 PROGRESS_EVERY_S = 0.1
-ADMIT_AT_ONCE = 500
+ADMIT_FIRST, ADMIT_AT_ONCE = 64, 500
+"""Sessions that are opened in one pass: few at first, so that the first asks leave soon."""
 
 
 class AllWorkersLost(MootError):
     """No worker is left to run on; what is recorded is kept, and the same command resumes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is."""
-
-    sessions: int
-    """Sessions to do, those done before included."""
-    sessions_done: int
-    asks_done: int
-    """Asks answered in this call."""
-    replies_failed: int
-    """Accepted replies that hold a failure."""
-    attempts: int
-    """Attempts that came back in this call, accepted or not."""
-    in_flight: int
-    paid: float
-    """US dollars paid, earlier calls of the same run included."""
-    elapsed_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a call of the driver ended."""
-
-    ending: Ending
-    progress: Progress
-
-
-@dataclass(frozen=True, slots=True)
-class DriverSettings:
-    """What may be tuned; none of it changes an outcome."""
-
-    window: int = 10_000
-    """Sessions that are live at once."""
-    retry: RetryPolicy = RetryPolicy()
-    budget: Budget = Budget()
-    plan: PlanSettings = PlanSettings()
 
 
 class Driver:
@@ -109,17 +81,25 @@ class Driver:
         ledger: Ledger | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         meters: Meters | None = None,
+        look_up: LookUp | None = None,
+        lease: Lease | None = None,
     ) -> None:
         self.settings = settings or DriverSettings()
         self.meters = meters or Meters()
         self.ledger = ledger or Ledger(self.settings.budget)
-        self.planner = Planner(self.settings.plan)
+        retry = self.settings.retry
+        self.gates = Gates(experts, self.settings.limits, patience_s=retry.longest_total_s)
+        self.planner = Planner(self.settings.plan, gates=self.gates)
+        self._routes = Routes(experts, retry, self.gates)
+        self.accounts = Accounts(self.ledger, experts, price, item=self.planner.item)
         self._fleet = fleet
         self._journal = journal
         self._experts = experts
-        self._price = price
         self._on_progress = on_progress
         self._inbox = Inbox()
+        self._lease = lease
+        self._keys = CacheKeys(experts)
+        self._cache = ReplyCache(self._keys, look_up, self._inbox.wake) if look_up else None
         self._durable: list[Any] = []
         self._records: list[JournalRecord] = []
         self._tokens: list[Any] = []
@@ -159,11 +139,14 @@ class Driver:
         finally:
             self.meters.close(self.planner, time.monotonic())
             await self._fleet.close()
+            for helper in (self._cache, self._lease):
+                if helper:
+                    await helper.close()
             await self._journal.close()
         progress = self._progress(time.monotonic())
         self._report(progress)
         if self.ledger.exhausted:
-            return Ended("budget", progress)
+            return Ended("budget", progress, self.ledger.reached)
         return Ended("stopped" if self._stopping else "finished", progress)
 
     async def _loop(self, jobs: Any) -> None:
@@ -171,11 +154,15 @@ class Driver:
         while True:
             now = time.monotonic()
             more = more and self._may_start() and self._admit(jobs)
+            if self.ledger.tick(now - self._began) and not self.planner.cancelled:
+                self.planner.apply(Cancelled(), now)
             for event in self._inbox.take():
                 self._on_event(event, now)
             durable, self._durable = self._durable, []
             for tokens in durable:
                 self._on_tokens(tokens)
+            if self._cache:
+                self._on_looked_up(self._cache.take())
             self._end_waits(now)
             wake_at = self._plan(now)
             self.meters.flush(self.planner, now)
@@ -196,15 +183,16 @@ class Driver:
     def _is_over(self, more: bool) -> bool:
         if self._in_journal or self._durable or self._records or self.planner.in_flight:
             return False
-        if self._stopping:
+        if self._stopping or self.planner.cancelled:
             return True
         if self.ledger.exhausted:
-            return self.planner.waiting == 0 and not self._waits
+            return self.planner.waiting == 0
         return not more and self._live == 0
 
     def _admit(self, jobs: Any) -> bool:
         """Open sessions while the window has room; False when there are no more jobs."""
-        for _ in range(min(self.settings.window - self._live, ADMIT_AT_ONCE)):
+        most = min(ADMIT_AT_ONCE, max(self._live, ADMIT_FIRST))
+        for _ in range(min(self.settings.window - self._live, most)):
             job = next(jobs, None)
             if job is None:
                 return False
@@ -212,7 +200,7 @@ class Driver:
         return True
 
     def _open(self, job: Job) -> None:
-        opened = open_session(job, self._price)
+        opened = open_session(job, self.accounts.price)
         self._records.extend(opened.records)
         if isinstance(opened, Over):
             self._end(opened.record)
@@ -239,11 +227,26 @@ class Driver:
                 arrived.append(token)
             elif isinstance(token, Open):
                 self._advance(token)
-        self._hand_over(arrived)
+            elif isinstance(token, Want) and self._lease:
+                self._lease.begin(token, self._inbox.wake)
+            elif self.planner.item(token.batch, 0) is not None:  # its worker may be lost meanwhile
+                self._fleet.perform(token)
+        self._hand_over(self._cache.hold(arrived) if self._cache else arrived)
+
+    def _on_looked_up(self, looked_up: Sequence[tuple[Pending, Hit | None]]) -> None:
+        """Take what the cache holds as replies, and ask the rest."""
+        for pending, hit in looked_up:
+            place = pending.ask.place
+            if hit is not None and place is not None:
+                self._counts["asks"] += 1
+                self._records.append(cached_record(pending, place, hit))
+                if pending.session.put(pending.slot, hit.reply):
+                    self._tokens.append(pending.session)
+        self._hand_over([pending for pending, hit in looked_up if hit is None])
 
     def _hand_over(self, items: list[Pending]) -> None:
         """Give asks to the planner, as far as the budget allows; the others stay missing."""
-        affordable = [item for item in items if self.ledger.reserve()]
+        affordable = self.accounts.admit(self._routes.route(items, time.monotonic()))
         if affordable:
             self.planner.apply(AsksArrived(affordable), 0.0)
 
@@ -267,74 +270,85 @@ class Driver:
 
     def _on_event(self, event: FleetEvent, now: float) -> None:
         if isinstance(event, Results):
+            gpu_price = self.accounts.gpus.price(event.batch, now)
             for index, result in event.items:
                 pending = self.planner.item(event.batch, index)
                 if isinstance(pending, Pending):
-                    self._on_result(pending, result, now)
+                    self._on_result(pending, result, now, gpu_price)
+            self.accounts.ended(event.batch, len(event.items))
         else:
             self.meters.on_event(event)
+            if isinstance(event, WorkerLost):
+                self._records.extend(self.accounts.lost(event.worker))
         self.planner.apply(event, now)
         if isinstance(event, WorkerLost) and not event.replaced and not self.planner.workers:
             raise AllWorkersLost(f"the last worker is gone: {event.message}")
 
-    def _on_result(self, pending: Pending, result: Attempted, now: float) -> None:
+    def _on_result(
+        self,
+        pending: Pending,
+        result: Attempted,
+        now: float,
+        gpu_price: float = 0.0,
+        *,
+        final: bool = False,
+    ) -> None:
         """Decide on an attempt, record it, and send it in once it is durable."""
-        pending.count(result)
-        decision = self.settings.retry.decide(result, pending.failures)
+        decision = self._routes.decide(pending, result, final=final)
         again = isinstance(decision, TryAgain)
-        self._record(pending, decision.reply, accepted=not again)
+        self._record(pending, decision.reply, gpu_price, accepted=not again)
         pending.attempt += 1
         if isinstance(decision, TryAgain):
             if decision.throttled:
                 until = now + decision.wait_s
-                self.planner.apply(ExpertThrottled(pending.ask.seat.expert, until), now)
+                self.planner.apply(ExpertThrottled(pending.expert, until), now)
+            pending.turn_to(decision.expert)
             heapq.heappush(self._waits, (now + decision.wait_s, id(pending), pending))
         elif pending.session.put(pending.slot, decision.reply):
             self._tokens.append(pending.session)
 
-    def _record(self, pending: Pending, reply: Reply, *, accepted: bool) -> None:
-        expert = pending.ask.seat.expert
-        price = self._price(expert, reply.usage)
-        self.ledger.settle(price or 0.0)
-        self.meters.on_reply(expert, reply, price)
+    def _record(self, pending: Pending, reply: Reply, gpu_price: float, *, accepted: bool) -> None:
+        price = self.accounts.settle(pending, reply, gpu_price=gpu_price)
+        self.meters.on_reply(pending.expert, reply, price)
         self._counts["attempts"] += 1
         if accepted:
             self._counts["asks"] += 1
             self._counts["failed"] += reply.failed
         place = pending.ask.place
         assert place is not None
-        self._records.append(
-            ReplyRecord(
-                pending.session.job.session,
-                place,
-                pending.attempt,
-                accepted,
-                reply,
-                price,
-                price,
-            )
-        )
+        session, attempt = pending.session.job.session, pending.attempt
+        key = self._keys.for_reply(pending, reply) if accepted else None
+        record = ReplyRecord(session, place, attempt, accepted, reply, price, price, cache_key=key)
+        self._records.append(self._routes.signed(pending, record))
 
     def _end_waits(self, now: float) -> None:
         ready: list[Pending] = []
         while self._waits and self._waits[0][0] <= now:
             ready.append(heapq.heappop(self._waits)[2])
         self._hand_over(ready)
+        if self.accounts.parked and (freed := self.accounts.unpark()):
+            self.planner.apply(AsksArrived(freed), now)
+        if self._lease and (want := self._lease.want(self.accounts.first_parked())):
+            self._tokens.append(want)
 
     def _plan(self, now: float) -> float | None:
         """Start what the planner wants started; fail what no worker can ever host."""
         if self._stopping and not self.planner.cancelled:
             self.planner.apply(Cancelled(), now)
-        for expert, message in () if self._stopping else self.planner.stranded():
-            reply = failed("provider", message, cause="load_failed")
+        self._routes.reroute(self.planner, now)
+        for expert, reply in self._routes.hopeless(self.planner, now):
             for item in self.planner.drain(expert):
                 if isinstance(item, Pending):
-                    self._on_result(item, reply, now)
+                    self._on_result(item, reply, now, final=True)
         self.planner.settle(not (self._in_journal or self._durable or self._tokens))
         actions, wake_at = self.planner.plan(now)
         for action in actions:
             if isinstance(action, Dispatch):
                 self.meters.on_dispatch(action.expert, len(action.asks))
+                if records := self.accounts.dispatched(action, now):
+                    self._records.extend(records)  # durable before it is made
+                    self._tokens.append(action)
+                    continue
             self._fleet.perform(action)
         return wake_at
 
@@ -356,6 +370,10 @@ class Driver:
             times.append(wake_at)
         if self._waits and not self._stopping:
             times.append(self._waits[0][0])
+        if (left_s := self.ledger.left_s) is not None:
+            times.append(now + left_s)
+        if (silent_until := self.gates.due(now)) is not None and not self._stopping:
+            times.append(silent_until)
         return max(min(times) - now, 0.0) if times else None
 
     def _progress(self, now: float) -> Progress:

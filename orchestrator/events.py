@@ -10,6 +10,8 @@
     throttled       count, since the last such event
     progress        once a second: sessions, done, rate, in flight, spend, failures, queues
     driver_lost     driver, message: a process of a run with several died
+    circuit_open, circuit_closed, endpoint_given_up
+                    endpoint, message: a hosted endpoint does not answer, or does again
     ended           how, and the figures of the whole call
 
 Every line has ``time`` (UTC) and ``kind``; with several drivers a line of one of them has its

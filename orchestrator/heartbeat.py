@@ -18,6 +18,7 @@ from orchestrator.journal import ProgressRecord
 
 if TYPE_CHECKING:
     from orchestrator.driver import Driver, Progress
+    from orchestrator.leasing import Lease
     from orchestrator.store import StoreJournal
 
 BEAT_S = 2.0
@@ -117,7 +118,10 @@ class Heartbeat:
         self, journal: StoreJournal, driver_id: int, *, done_before: int, paid_before: float
     ) -> None:
         self._journal = journal
-        self._id = driver_id
+        self.id = driver_id
+        """The driver's id in the store."""
+        self.lease: Lease | None = None
+        """Its slice of the budget, where it has one."""
         self._done_before = done_before
         self._paid_before = paid_before
         self._last_s = float("-inf")
@@ -136,7 +140,13 @@ class Heartbeat:
         elif now - self._last_s >= BEAT_S:
             self._last_s = now
             self._note(progress, now)
-            self._journal.append((ProgressRecord(self._id, self.as_json()),))
+            self._journal.append((self._record(),))
+
+    def _record(self) -> ProgressRecord:
+        from orchestrator.store.leases import amounts_json
+
+        left = None if self.lease is None else amounts_json(self.lease.left())
+        return ProgressRecord(self.id, self.as_json(), left)
 
     def as_json(self) -> str:
         """Return what was told last, as JSON."""

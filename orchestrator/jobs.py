@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.live import Job, forked, repeated
@@ -65,6 +66,7 @@ class OpenJobs:
         while taken or self._left:
             if not taken:
                 taken = self._claim()
+            self._store.book_lost(self._run_id, taken)
             # read under the locks: what another driver has ended meanwhile is not there
             rows = self._store.sessions(self._run_id, statuses=("pending",), shards=taken)
             yield from _jobs(self._store, self._run_id, rows)
@@ -91,10 +93,11 @@ def _jobs(store: Store, run_id: int, rows: Sequence[SessionRow]) -> Iterator[Job
             attempts.setdefault(session, {})[Place(turn, slot)] = count
         parents = sorted({row.parent for row in chunk if row.parent is not None})
         tapes: dict[int, Tape] = {one.session: one.tape for one in store.tapes(parents)}
+        prices = store.list_prices(parents)
         own = {parent for parent, run in store.run_ids(parents).items() if run == run_id}
         rebuilder.preload(chunk)
         for row, loaded in zip(chunk, store.tapes(ids), strict=True):
-            yield _job(row, loaded.tape, attempts.get(row.id, {}), rebuilder, (own, tapes))
+            yield _job(row, loaded.tape, attempts.get(row.id, {}), rebuilder, (own, tapes, prices))
 
 
 def _job(
@@ -102,14 +105,15 @@ def _job(
     tape: Tape,
     attempts: dict[Place, int],
     rebuilder: Rebuilder,
-    parents: tuple[set[int], dict[int, Tape]],
+    parents: tuple[set[int], dict[int, Tape], dict[int, dict[Place, float | None]]],
 ) -> Job:
-    """Return one job; of its possible parents: those of the same run, and all their tapes."""
-    own, tapes = parents
+    """Return one job; of its possible parents: those of the same run, all tapes and prices."""
+    own, tapes, prices = parents
     branch = None
     if not tape and row.parent is not None and row.fork_turn is not None:
         inherits = repeated if row.parent in own else forked
         branch = inherits(tapes[row.parent], row.fork_turn)
+        branch = replace(branch, prices=prices.get(row.parent, {}))
     return Job(
         session=row.id,
         protocol=rebuilder.protocol(row),

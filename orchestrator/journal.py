@@ -23,6 +23,11 @@ stored, siblings live. superseded: an edited workflow no longer asks for it. sta
 another version of its protocol."""
 
 
+Source = Literal["inherited", "cache"]
+"""inherited: from the tape of the session that this one branches off. cache: a recorded reply to
+the same ask."""
+
+
 @dataclass(frozen=True, slots=True)
 class AskRecord:
     """An ask that is about to be dispatched."""
@@ -50,6 +55,28 @@ class ReplyRecord:
     """US dollars at the expert's list price; None where that is not known."""
     paid_price: float | None = 0.0
     """US dollars really paid: zero for cache hits and inherited replies."""
+    source: Source | None = None
+    """Where it comes from, where no call was made for it; None: from its expert."""
+    served_by: str | None = None
+    """The fallback that served it; None: the expert that was cast."""
+    cache_key: bytes | None = None
+    """Under which the cache is to find it; None: it is not to."""
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchRecord:
+    """An attempt that costs something and is about to be made.
+
+    Until its reply is recorded it counts as made, at the price that is reserved.
+    """
+
+    session: int
+    place: Place
+    attempt: int
+    usd: float | None
+    """None where the price is not known."""
+    prompt_tokens: int
+    completion_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +99,11 @@ class ProgressRecord:
     """The driver's id in the store."""
     progress: str
     """How far it is, JSON."""
+    lease: str | None = None
+    """What is left of its slice of the budget, JSON, where it has one."""
 
 
-JournalRecord = AskRecord | ReplyRecord | OutcomeRecord | ProgressRecord
+JournalRecord = AskRecord | DispatchRecord | ReplyRecord | OutcomeRecord | ProgressRecord
 OnDurable = Callable[[Sequence[Any]], None]
 
 

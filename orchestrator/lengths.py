@@ -23,9 +23,10 @@ ENOUGH = 8
 class _Seen:
     """The last lengths of one kind of ask, and their quantile."""
 
-    __slots__ = ("at", "lengths", "quantile")
+    __slots__ = ("at", "lengths", "quantile", "share")
 
-    def __init__(self) -> None:
+    def __init__(self, share: float) -> None:
+        self.share = share
         self.lengths: list[int] = []
         self.at = 0
         self.quantile: float | None = None
@@ -38,14 +39,15 @@ class _Seen:
         self.at += 1
         if self.at % ENOUGH == 0:
             ordered = sorted(self.lengths)
-            self.quantile = float(ordered[int(QUANTILE * len(ordered))])
+            self.quantile = float(ordered[int(self.share * len(ordered))])
 
 
 class Lengths:
     """See the module's theory. Cheap: a prediction is two look-ups."""
 
-    def __init__(self, prior: float = PRIOR_TOKENS) -> None:
+    def __init__(self, prior: float = PRIOR_TOKENS, quantile: float = QUANTILE) -> None:
         self.prior = prior
+        self.quantile = quantile
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._roles: dict[str, _Seen] = {}
 
@@ -67,9 +69,9 @@ class Lengths:
         key = seat.expert, seat.role
         seen = self._seen.get(key)
         if seen is None:
-            seen = self._seen[key] = _Seen()
+            seen = self._seen[key] = _Seen(self.quantile)
         seen.add(tokens)
         role = self._roles.get(seat.role)
         if role is None:
-            role = self._roles[seat.role] = _Seen()
+            role = self._roles[seat.role] = _Seen(self.quantile)
         role.add(tokens)

@@ -8,6 +8,7 @@ from typing import Any
 
 from agents.engine import Attempted, Throttled
 from orchestrator.journal import AskRecord, JournalRecord, OutcomeRecord, ReplyRecord
+from orchestrator.ledger import Amount
 from protocols.asks import Ask
 from protocols.canonical import canonical_json, clean_text
 from protocols.cast import Cast
@@ -33,6 +34,8 @@ class Branch:
     """The replies that are fed, and those of the next turn that are taken over."""
     turns: int
     """How many turns are fed."""
+    prices: Mapping[Place, float | None] = field(default_factory=dict)
+    """The list prices of the parent's replies, where they are known from its store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +110,27 @@ class Open:
 class Pending:
     """An ask that waits for its accepted reply."""
 
-    __slots__ = ("ask", "attempt", "failures", "session", "slot")
+    __slots__ = (
+        *("ask", "attempt", "expert", "failures", "reserved", "session", "slot"),
+        *("spent_s", "throttles"),
+    )
 
     def __init__(self, session: Open, slot: int, ask: Ask, attempt: int) -> None:
         self.session = session
         self.slot = slot
         self.ask = ask
+        self.expert = ask.seat.expert
+        """Who is asked: the expert that was cast, or one of its fallbacks."""
         self.attempt = attempt
         """Attempts recorded so far."""
         self.failures = 0
-        """Attempts of this call that failed; being throttled is not a failure."""
+        """Attempts by this expert that failed; being throttled is not a failure."""
+        self.throttles = 0
+        """Attempts by this expert that were throttled."""
+        self.spent_s = 0.0
+        """Seconds of attempts by this expert, and of the waits that were set between them."""
+        self.reserved: Amount | None = None
+        """What is set aside for its next attempt, or for the one that runs."""
 
     @property
     def group(self) -> object:
@@ -130,8 +144,21 @@ class Pending:
 
     def count(self, result: Attempted) -> None:
         """Take note of what an attempt gave."""
-        if not isinstance(result, Throttled) and result.failed:
+        if isinstance(result, Throttled):
+            self.throttles += 1
+        elif result.failed:
             self.failures += 1
+            self.spent_s += result.latency_s
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether another expert than the one that was cast is asked."""
+        return self.expert != self.ask.seat.expert
+
+    def turn_to(self, expert: str | None) -> None:
+        """Ask another expert from now on; None: the same."""
+        if expert is not None:
+            self.expert, self.failures, self.throttles, self.spent_s = expert, 0, 0, 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +220,7 @@ def open_session(job: Job, price: Price = free) -> Opened | Over:
         state: Frontier[Outcome] | Finished[Outcome]
         if job.branch is not None:
             state, fed = inherit(job.start(), job.branch.tape, job.branch.turns)
-            records = _inherited_records(job.session, fed, price)
+            records = _inherited_records(job.session, fed, job.branch.prices, price)
         else:
             state = resume(job.start(), job.tape)
     except Exception as error:  # noqa: BLE001 - a defect of one protocol; siblings live
@@ -232,7 +259,10 @@ def _broken(session: int, message: str) -> OutcomeRecord:
 
 
 def _inherited_records(
-    session: int, fed: tuple[Inherited, ...], price: Price
+    session: int,
+    fed: tuple[Inherited, ...],
+    prices: Mapping[Place, float | None],
+    price: Price,
 ) -> tuple[JournalRecord, ...]:
     """Return the records of a branch's fed turns: at their list price, paid by the parent."""
     records: list[JournalRecord] = []
@@ -241,6 +271,8 @@ def _inherited_records(
         assert place is not None
         parent_key = one.parent_key if one.parent_key != one.ask.key else None
         records.append(AskRecord(session, one.ask, parent_key))
-        listed = price(one.ask.seat.expert, one.reply.usage)
-        records.append(ReplyRecord(session, place, 0, True, one.reply, list_price=listed))
+        listed = prices[place] if place in prices else price(one.ask.seat.expert, one.reply.usage)
+        records.append(
+            ReplyRecord(session, place, 0, True, one.reply, list_price=listed, source="inherited")
+        )
     return tuple(records)

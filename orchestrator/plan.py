@@ -31,6 +31,7 @@ from orchestrator.fleet import (
     WorkerJoined,
     WorkerLost,
 )
+from orchestrator.gates import Gates
 from orchestrator.hosted import Hosted
 from orchestrator.lengths import PRIOR_TOKENS, Lengths
 from orchestrator.pace import Pace
@@ -124,6 +125,7 @@ class Planner:
         *,
         lengths: Lengths | None = None,
         pace: Pace | None = None,
+        gates: Gates | None = None,
     ) -> None:
         """Make a planner.
 
@@ -131,6 +133,7 @@ class Planner:
             settings: how to plan.
             lengths: predicts the lengths of replies; by default one that learns.
             pace: predicts loads and steps; by default one that learns.
+            gates: of the experts' endpoints; by default there are none.
         """
         self.settings = wanted = settings or PlanSettings()
         self.cancelled = False
@@ -144,7 +147,7 @@ class Planner:
         """Workers that will come in the place of lost ones."""
         self._loadable: set[str] = set()
         """Experts that must be loaded wherever they are hosted."""
-        self._hosted = Hosted(wanted.max_batch)
+        self._hosted = Hosted(wanted.max_batch, gates)
         self._gpus = Residency(
             lengths or Lengths(wanted.tokens),
             pace or Pace(load_s=wanted.load_s, step_s=wanted.step_s, step_ask_s=wanted.step_ask_s),
@@ -275,9 +278,9 @@ class Planner:
         """Queue each ask where its expert is hosted."""
         loadable = self._loadable
         for item in items:
-            if item.ask.seat.expert in loadable:
+            if item.expert in loadable:
                 self._gpus.push(item)
-        self._hosted.arrive([item for item in items if item.ask.seat.expert not in loadable])
+        self._hosted.arrive([item for item in items if item.expert not in loadable])
 
     def _start(self, worker: str, expert: str, items: list[Item]) -> Dispatch:
         batch = self._next_batch
@@ -300,6 +303,8 @@ class Planner:
         before = len(items)
         for index, result in results:
             item = items.pop(index, None)
+            if item is not None and entries is None:
+                self._hosted.learn(batch.expert, item, result, now)
             if item is None or not counting:
                 continue
             if entries is None:

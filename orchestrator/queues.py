@@ -26,6 +26,10 @@ class Item(Interface):
         """The ask to dispatch; its place says which turn it belongs to."""
 
     @property
+    def expert(self) -> str:
+        """Who is asked: the expert of the ask's seat, or the fallback that has taken over."""
+
+    @property
     def group(self) -> object:
         """What the asks of one turn of one session have in common: hashable, compared by `==`."""
 

@@ -124,14 +124,14 @@ class Residency:
         """Take note of an answer of any expert."""
         last = self._turns.answered(item)
         if last is not None and self._waves is None:
-            self.board.lanes[last.item.ask.seat.expert].queue.lift(last, RAISED)
+            self.board.lanes[last.item.expert].queue.lift(last, RAISED)
 
     def push(self, item: Item) -> None:
         """Queue an ask."""
         entry = Entry(item, self.lengths.predict(item.ask))
         if self._turns.queued(entry) and self._waves is None:
             entry.rank = RAISED
-        lane = self.board.lane(item.ask.seat.expert)
+        lane = self.board.lane(item.expert)
         if self._waves is not None and self._waves.hold(entry):
             lane.held += 1
             return
@@ -215,7 +215,7 @@ class Residency:
         if self._waves is None:
             return
         for entry in self._waves.release():
-            lane = self.board.lanes[entry.item.ask.seat.expert]
+            lane = self.board.lanes[entry.item.expert]
             lane.held -= 1
             self._enter(lane, entry)
 

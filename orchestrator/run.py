@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agents.engines import price_of
 from agents.roster import Expert
+from orchestrator.books import cache_of, list_prices, open_ledger
 from orchestrator.driver import Driver, DriverSettings, Ended, Progress
 from orchestrator.fleet import Fleet
 from orchestrator.heartbeat import Heartbeat, driver_name
 from orchestrator.jobs import OpenJobs
-from orchestrator.ledger import Budget, Ledger
-from orchestrator.live import Price
+from orchestrator.leasing import Lease
+from orchestrator.ledger import Ledger
 from orchestrator.provenance import code_revision, package_versions
 from orchestrator.ray_metrics import RaySink
 from orchestrator.rebuild import stored_kind
@@ -30,7 +30,13 @@ from protocols.errors import Mistake
 from protocols.registry import protocol_class
 
 if TYPE_CHECKING:
-    from orchestrator.store import NewSession, RunRow, SessionRow, Store, StoreJournal
+    from orchestrator.store import (
+        NewSession,
+        RunRow,
+        SessionRow,
+        Store,
+        StoreJournal,
+    )
 
 
 CONFLICTS = 3
@@ -189,6 +195,7 @@ async def execute(
     on_driver: Callable[[Driver], None] | None = None,
     shards: Sequence[int] = ALL_SHARDS,
     ledger: Ledger | None = None,
+    sharing: int = 1,
 ) -> Ended:
     """Run what is left of a prepared run and is free, and record how it ended.
 
@@ -202,6 +209,7 @@ async def execute(
         on_driver: is handed the driver before it starts, to be able to stop it.
         shards: which part of the run.
         ledger: what is spent so far; read from the store by default.
+        sharing: drivers that lease slices of the budget, this one among them.
 
     Raises:
         AllHeld: something is left, and other drivers hold all of it.
@@ -214,20 +222,18 @@ async def execute(
             if not jobs.begin():
                 return Ended("finished", _no_progress(prepared, ledger))
             with _told(store, prepared, journal, ledger.paid) as heart:
-
-                def hear(progress: Progress) -> None:
-                    heart.hear(progress)
-                    if on_progress:
-                        on_progress(progress)
-
+                hear = _both(heart.hear, on_progress)
+                if ledger.limited:
+                    named = (prepared.run_id, heart.id)
+                    heart.lease = Lease(store, journal, *named, ledger, drivers=sharing)
                 driver = Driver(
-                    fleet,
-                    journal,
-                    spec.experts,
+                    *(fleet, journal, spec.experts),
                     settings=settings,
-                    price=_prices(spec.experts),
+                    price=list_prices(spec.experts),
                     ledger=ledger,
                     on_progress=hear,
+                    look_up=cache_of(store, settings.cache),
+                    lease=heart.lease,
                 )
                 heart.driver = driver
                 driver.meters.sinks.append(RaySink(prepared.name, driver_name()))
@@ -240,20 +246,19 @@ async def execute(
     return ended
 
 
+def _both(
+    first: Callable[[Progress], None], then: Callable[[Progress], None] | None
+) -> Callable[[Progress], None]:
+    def hear(progress: Progress) -> None:
+        first(progress)
+        if then:
+            then(progress)
+
+    return hear
+
+
 def _no_progress(prepared: Prepared, ledger: Ledger) -> Progress:
     return Progress(prepared.sessions, prepared.done, 0, 0, 0, 0, ledger.paid, 0.0)
-
-
-def _prices(experts: Sequence[Expert]) -> Price:
-    known = {expert.label: expert for expert in experts}
-    return lambda label, usage: price_of(known[label], usage)
-
-
-def open_ledger(store: Store, run_id: int, budget: Budget) -> Ledger:
-    """Return the ledger of a run, with what it spent so far."""
-    totals = store.totals(run_id).values()
-    calls = sum(total["attempts"] for total in totals)
-    return Ledger(budget, calls=calls, paid=sum(total["paid_price"] for total in totals))
 
 
 @contextmanager

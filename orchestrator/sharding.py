@@ -43,17 +43,3 @@ def deal(pending: Mapping[int, int], drivers: int) -> list[tuple[int, ...]]:
             shares[least].append(shard)
             loads[least] += count
     return [tuple(sorted(share)) for share in shares if share]
-
-
-def split_calls(budget: int | None, spent: int, drivers: int) -> list[int | None]:
-    """Return the limit of calls of each driver, all of them together within `budget`.
-
-    Args:
-        budget: attempts that the run may make, earlier ones included; None is no limit.
-        spent: attempts made so far; every driver counts them.
-        drivers: how many share what is left.
-    """
-    if budget is None:
-        return [None] * drivers
-    each, more = divmod(max(budget - spent, 0), drivers)
-    return [min(spent, budget) + each + (number < more) for number in range(drivers)]

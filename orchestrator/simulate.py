@@ -81,6 +81,11 @@ class Item:
         self.tokens = tokens
 
     @property
+    def expert(self) -> str:
+        """Who is asked."""
+        return self.ask.seat.expert
+
+    @property
     def group(self) -> object:
         """The session, of which one turn is asked at a time."""
         return self.session

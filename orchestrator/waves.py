@@ -80,8 +80,8 @@ class Waves:
         taken: list[Entry] = []
         for turn in sorted(self._held):
             held = self._held[turn]
-            taken += [entry for entry in held if entry.item.ask.seat.expert == expert]
-            self._held[turn] = [e for e in held if e.item.ask.seat.expert != expert]
+            taken += [entry for entry in held if entry.item.expert == expert]
+            self._held[turn] = [e for e in held if e.item.expert != expert]
             if not self._held[turn]:
                 del self._held[turn]
         return taken

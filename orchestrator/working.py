@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orchestrator.books import open_ledger
 from orchestrator.driver import Driver, DriverSettings, Ended, Progress
 from orchestrator.fleet import Fleet
 from orchestrator.ledger import Ledger
-from orchestrator.run import Prepared, execute, open_ledger
+from orchestrator.run import Prepared, execute
 from orchestrator.sharding import ALL_SHARDS
 from orchestrator.spec import RunSpec
 
@@ -28,6 +29,7 @@ async def work(
     on_driver: Callable[[Driver], None] | None = None,
     share: Sequence[int] = ALL_SHARDS,
     ledger: Ledger | None = None,
+    sharing: int = 1,
 ) -> Ended:
     """Execute a share of a run, and then whatever else is free: what dead drivers left behind.
 
@@ -41,6 +43,7 @@ async def work(
         on_driver: is handed each driver before it starts.
         share: the shards to begin with.
         ledger: what is spent so far; read from the store by default.
+        sharing: drivers that lease slices of the budget, this one among them.
 
     Raises:
         AllHeld: something is left, and other drivers hold all of it.
@@ -59,15 +62,13 @@ async def work(
         before = prepared if so_far is None else replace(prepared, done=so_far.sessions_done)
         try:
             ended = await execute(
-                store,
-                before,
-                spec,
-                new_fleet(),
+                *(store, before, spec, new_fleet()),
                 settings=settings,
                 on_progress=hear,
                 on_driver=on_driver,
                 shards=share,
                 ledger=ledger,
+                sharing=sharing,
             )
         except AllHeld:
             if so_far is None:
@@ -75,7 +76,7 @@ async def work(
             return Ended("finished", so_far)
         so_far, share = after(so_far, ended.progress), ALL_SHARDS
         if ended.ending != "finished" or not store.pending_by_shard(prepared.run_id):
-            return Ended(ended.ending, so_far)
+            return replace(ended, progress=so_far)
 
 
 def after(first: Progress | None, then: Progress) -> Progress:

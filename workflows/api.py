@@ -10,93 +10,45 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.driver import Ending, Progress
 from orchestrator.fleet import Fleet
-from orchestrator.spec import Difference, RunSpec
+from orchestrator.ledger import Budget
+from orchestrator.progress import Progress
+from orchestrator.reply_cache import CachePolicy
+from orchestrator.spec import RunSpec
 from protocols.contract import Protocol
 from protocols.errors import Mistake
-from workflows.comparison import Compares
 from workflows.configuration import Workflow, as_workflow
-from workflows.drivers import Stoppable, drive
+from workflows.drivers import drive
+from workflows.endpoints import Rules
 from workflows.fleets import FleetName, FleetSpec, Where
 from workflows.places import store_notes
+from workflows.run_result import Hooks, RunResult
+from workflows.spending import check_budget
 from workflows.table import Row
 from workflows.telling import first_and_last
 
+__all__ = [
+    "Hooks",
+    "RunResult",
+    "compare",
+    "compare_async",
+    "compare_runs",
+    "find_run",
+    "finish",
+    "replay",
+    "replay_async",
+    "run",
+    "run_async",
+]
+
 if TYPE_CHECKING:
-    from orchestrator.events import EventLog
     from orchestrator.replay import ReplayReport
     from orchestrator.run import Prepared
     from orchestrator.store import RunRow, Store
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult(Compares):
-    """A run and its table; `comparison` says more."""
-
-    run_id: int
-    name: str
-    store: str
-    """Where the run is kept."""
-    ending: Ending
-    """finished; stopped by the user; budget reached."""
-    resumed: bool
-    """Whether the run was there before."""
-    difference: Difference = field(repr=False)
-    """What it kept, added and gave up."""
-    progress: Progress
-    """Of this call."""
-    rows: tuple[Row, ...] = field(repr=False)  # asyncio.run takes the repr of what it returns
-    notes: tuple[str, ...] = ()
-    """What people should know: warnings, questions left out."""
-    clusters: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Question id -> what repeats together. Not part of the JSON."""
-    simulated: tuple[str, ...] = ()
-    """The experts whose revisions are made up by a rule, by label."""
-    address: str = field(default="", repr=False, compare=False)
-    """The store as it can be opened again; it may hold a password. Not part of the JSON."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the result as a JSON object."""
-        return {
-            "run_id": self.run_id,
-            "name": self.name,
-            "store": self.store,
-            "ending": self.ending,
-            "resumed": self.resumed,
-            "difference": {
-                "kept": len(self.difference.kept),
-                "added": len(self.difference.added),
-                "superseded": len(self.difference.superseded),
-                "stale": len(self.difference.stale),
-            },
-            "sessions": self.progress.sessions,
-            "sessions_done": self.progress.sessions_done,
-            "asks": self.progress.asks_done,
-            "seconds": round(self.progress.elapsed_s, 3),
-            "rows": [row.as_json() for row in self.rows],
-            "notes": list(self.notes),
-            "simulated": list(self.simulated),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What a caller may want to hear while a run goes on."""
-
-    on_prepared: Callable[[Prepared], None] | None = None
-    """Before anything is spent: what is kept and what is new."""
-    on_progress: Callable[[Progress], None] | None = None
-    on_driver: Callable[[Stoppable], None] | None = None
-    """Is handed what drives the run, to be able to stop it."""
-    on_note: Callable[[str], None] | None = None
-    """What people should know; mostly before the run begins."""
-    events: EventLog | None = None
-    """Is written what happens; closed by whoever opened it."""
 
 
 async def run_async(
@@ -125,8 +77,12 @@ async def run_async(
         spec = run_spec(loaded, inputs)
         where = Where.chosen(loaded.fleet, fleet, address, drivers)
         where.check()
-        warnings = workflow_warnings(loaded, inputs)
-        notes = (*inputs.questions.notes, *warnings, *store_notes(loaded.store, where))
+        notes = (
+            *check_budget(spec, loaded.budget),
+            *inputs.questions.notes,
+            *workflow_warnings(loaded, inputs),
+            *store_notes(loaded.store, where),
+        )
         for note in notes:
             if hooks.on_note:
                 hooks.on_note(note)
@@ -139,14 +95,15 @@ async def run_async(
                 prepared = replace(prepared, done=prepared.done - repeated)
             if hooks.on_prepared:
                 hooks.on_prepared(prepared)
-            budget = loaded.budget.calls if loaded.budget else None
             return await finish(
                 store,
                 prepared,
                 spec,
                 where,
                 url=loaded.store,
-                budget=budget,
+                budget=loaded.budget,
+                cache=loaded.cache.policy() if loaded.cache else None,
+                rules=loaded.rules,
                 hooks=hooks,
                 notes=notes,
             )
@@ -321,6 +278,18 @@ def find_run(store: Store, name: str) -> RunRow:
     return found
 
 
+def _ended_figures(progress: Progress) -> dict[str, Any]:
+    """Return the figures of a whole call, as its last event tells them."""
+    return {
+        "sessions": progress.sessions,
+        "sessions_done": progress.sessions_done,
+        "asks": progress.asks_done,
+        "failed": progress.replies_failed,
+        "paid": round(progress.paid, 6),
+        "seconds": round(progress.elapsed_s, 3),
+    }
+
+
 async def finish(
     store: Store,
     prepared: Prepared,
@@ -328,7 +297,9 @@ async def finish(
     where: Where,
     *,
     url: str,
-    budget: int | None,
+    budget: Budget | None,
+    cache: CachePolicy | None = None,
+    rules: Rules | None = None,
     hooks: Hooks,
     notes: tuple[str, ...],
 ) -> RunResult:
@@ -340,7 +311,9 @@ async def finish(
         spec: the same run.
         where: its experts and its drivers.
         url: the store's address, as another process needs it.
-        budget: attempts that the run may make.
+        budget: what the run may spend; None: as much as it takes.
+        cache: what may be taken from the response cache; None: nothing.
+        rules: of its endpoints; by default those of a workflow that says nothing.
         hooks: what to hear on the way.
         notes: go into the result.
     """
@@ -348,18 +321,16 @@ async def finish(
     from workflows.simulated import simulated_in
 
     with first_and_last(hooks.events, store, prepared) as told:
-        ended = await drive(store, url, prepared, spec, where, budget=budget, hooks=hooks)
+        ended = await drive(
+            *(store, url, prepared, spec, where),
+            budget=budget or Budget(),
+            cache=cache,
+            rules=rules or Rules(),
+            hooks=hooks,
+        )
         left = store.session_counts(prepared.run_id).get("pending", 0)  # others may work on it too
         progress = replace(ended.progress, sessions_done=prepared.sessions - left)
-        told.update(
-            ending=ended.ending,
-            sessions=progress.sessions,
-            sessions_done=progress.sessions_done,
-            asks=progress.asks_done,
-            failed=progress.replies_failed,
-            paid=round(progress.paid, 6),
-            seconds=round(progress.elapsed_s, 3),
-        )
+        told.update(ending=ended.ending, **_ended_figures(progress))
     row = next(run for run in store.runs() if run.id == prepared.run_id)
     return RunResult(
         run_id=prepared.run_id,
@@ -373,5 +344,7 @@ async def finish(
         notes=notes,
         clusters=answer_key(row).clusters,
         simulated=simulated_in(row),
+        spent=store.spent(prepared.run_id),
+        reached=ended.reached,
         address=store.address,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from orchestrator.fleet import Fleet
 from orchestrator.spec import RunSpec
 from protocols.errors import Mistake
 from workflows.api import Hooks, RunResult, find_run, finish
+from workflows.endpoints import Rules
 from workflows.fleets import FleetName, FleetSpec, Where
 
 
@@ -41,7 +43,9 @@ async def fork_async(
             {**known, **{e: e for e in (cast or {}).values() if e not in known}}
         )
         members = {role: (roster.member(expert),) for role, expert in (cast or {}).items()}
+        rules = Rules.from_json(json.loads(parent.config_json))
         config = {
+            **rules.as_json(),
             "fork_of": parent.name,
             "cast": dict(cast or {}),
             "parameters": dict(parameters or {}),
@@ -65,6 +69,7 @@ async def fork_async(
             Where.chosen(FleetSpec(), fleet, address),
             url=store,
             budget=None,
+            rules=rules,
             hooks=hooks,
             notes=(),
         )

@@ -29,6 +29,7 @@ from workflows.answer_key import AnswerKey
 from workflows.assets import SKILL_ASSETS
 from workflows.configuration import POOL, ProtocolSpec, RoleCast, Workflow
 from workflows.data_files import Inputs, run_name
+from workflows.endpoints import fallbacks_of
 from workflows.measuring import Skilled
 from workflows.settling import with_teams
 from workflows.sources import PACKED, locate
@@ -230,12 +231,13 @@ class Casting:
         )
 
     def roster(self) -> Roster:
-        """Return the experts that sit somewhere, by label.
+        """Return the experts that sit somewhere, and then their fallbacks, by label.
 
         Raises:
             Mistake: a label names no expert.
         """
         labels = [label for spec in self.workflow.protocols for label in self.experts_in(spec)]
+        labels += list(fallbacks_of([self.expert(label) for label in dict.fromkeys(labels)]))
         return Roster.from_mapping({label: self.expert(label) for label in labels})
 
     def _recorded_here(self, labels: tuple[str, ...]) -> dict[str, str]:

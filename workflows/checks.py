@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from agents.engines import capabilities_of
 from agents.roster import Roster
 from agents.settings import suggestion
+from orchestrator.limits import check_limits
 from protocols.asks import Model
 from protocols.cast import Member
 from protocols.contract import Protocol, Role
@@ -47,6 +48,8 @@ def check_workflow(workflow: Workflow, inputs: Inputs) -> list[str]:
             *_asset_problems(casting, protocol),
         ]
         found.extend(f"teams.{label} ({team.kind}): {problem}" for problem in problems)
+    if not found:
+        found += _endpoint_problems(casting)
     if workflow.teams and not found:
         found += _rehearsed(casting)
     return list(dict.fromkeys(found))
@@ -111,6 +114,14 @@ def _skilled(casting: Casting) -> Skilled | None:
         return casting.skilled
     except Mistake:
         return None  # a label of the pool that names nobody, which the pool's problems say
+
+
+def _endpoint_problems(casting: Casting) -> Iterator[str]:
+    """Fallbacks and limits that nobody has."""
+    try:
+        check_limits(casting.workflow.limits, casting.roster().values())
+    except Mistake as mistake:
+        yield str(mistake)
 
 
 def _specs(workflow: Workflow) -> tuple[ProtocolSpec, ...]:

@@ -17,15 +17,20 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_valid
 
 from agents.roster import Expert, Roster
 from agents.settings import checked, read_yaml, suggestion
+from orchestrator.ledger import Budget
+from orchestrator.limits import Limit
+from orchestrator.retry import RetryPolicy
 from protocols.contract import Protocol
 from protocols.errors import Mistake
 from workflows.assets import AssetSetting, checked_assets
+from workflows.endpoints import Rules, checked_limits
 from workflows.fleets import FleetSpec
 from workflows.meetings import CrossplaySpec
 from workflows.overrides import apply_override
 from workflows.paths import with_absolute_paths
 from workflows.prompt_files import with_prompts
 from workflows.sections import ProfileSpec, QuestionsSpec, Section
+from workflows.spending import CacheSpec, expanded_budget, expanded_cache
 
 BASELINES = ("best_single", "oracle", "random")
 """Rows that every table has; no protocol may take their names."""
@@ -33,13 +38,6 @@ POOL = "pool"
 """In a cast: the experts of the workflow's pool."""
 
 _PASSWORD = re.compile(r"(://[^/@:]*):[^/@]*@")
-
-
-class Budget(Section):
-    """What a run may spend."""
-
-    calls: int | None = Field(None, ge=1)
-    """The most attempts."""
 
 
 class RoleCast(Section):
@@ -112,6 +110,13 @@ class Workflow(Section):
     repeats: int = Field(1, ge=1)
     """How often each protocol is run on each question."""
     budget: Budget | None = None
+    """What the run may spend, in US dollars, tokens, calls and seconds; a number is dollars."""
+    cache: CacheSpec | None = None
+    """Take replies to the same requests from the store: ``true``, or how old they may be."""
+    retry: RetryPolicy = RetryPolicy()
+    """When an attempt that failed is made again, and when that ends."""
+    limits: dict[str, Limit] = Field({})
+    """What endpoints allow: by provider, ``provider:KEY_ENV``, or a server's address."""
     fleet: FleetSpec = FleetSpec()
     """Where engines live: in this process, or on a Ray cluster; a name, or a mapping."""
 
@@ -134,6 +139,11 @@ class Workflow(Section):
         """The protocols that the file names itself, without the meetings of a cross-play."""
         made = len(self.crossplay.meetings()) if self.crossplay else 0
         return self.protocols[: len(self.protocols) - made]
+
+    @property
+    def rules(self) -> Rules:
+        """How endpoints are treated."""
+        return Rules(self.retry, self.limits)
 
     @property
     def stem(self) -> str:
@@ -165,10 +175,14 @@ class Workflow(Section):
                 key: with_prompts(e, f"{where}: crossplay.{key}") if isinstance(e, dict) else e
                 for key, e in data["crossplay"].items()
             }
+        for key, expand in (("budget", expanded_budget), ("cache", expanded_cache)):
+            data[key] = expand(data.get(key))
         sections: dict[str, type[BaseModel]] = {
+            "cache": CacheSpec,
             "questions": QuestionsSpec,
             "profile": ProfileSpec,
             "budget": Budget,
+            "retry": RetryPolicy,
             "crossplay": CrossplaySpec,
             "fleet": FleetSpec,
         }
@@ -179,6 +193,7 @@ class Workflow(Section):
             data["experts"] = Roster.from_mapping(
                 data["experts"], where=f"{where}: experts"
             ).experts
+        data["limits"] = checked_limits(data.get("limits"), f"{where}: limits")
         data["cast"] = _cast(data.get("cast"), f"{where}: cast")
         data["assets"] = checked_assets(data.get("assets"), f"{where}: assets")
         data["teams"] = _teams(data.get("teams"), f"{where}: teams", data.get("experts") or ())

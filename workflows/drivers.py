@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
 from uuid import uuid4
 
+from orchestrator.books import open_ledger
 from orchestrator.crew import Crew, Line, Member, on_stop
 from orchestrator.driver import DriverSettings, Ended, Ending, Progress
 from orchestrator.events import PROGRESS_EVERY_S, FleetEvents
 from orchestrator.fleet import Fleet
+from orchestrator.gates import Change
 from orchestrator.heartbeat import Rate, figures
 from orchestrator.ledger import Budget, Ledger
 from orchestrator.plan import PlanSettings
-from orchestrator.run import Prepared, open_ledger, stored_roster
-from orchestrator.sharding import deal, split_calls
+from orchestrator.reply_cache import CachePolicy
+from orchestrator.run import Prepared, stored_roster
+from orchestrator.sharding import deal
 from orchestrator.spec import Difference, RunSpec
 from orchestrator.working import work
 from protocols.errors import MootError
+from workflows.endpoints import CHANGES, Rules, tell_changes
 from workflows.fleets import FleetSpec, Where
 from workflows.prediction import run_mode
 
@@ -52,7 +56,9 @@ async def drive(
     spec: RunSpec,
     where: Where,
     *,
-    budget: int | None,
+    budget: Budget,
+    cache: CachePolicy | None,
+    rules: Rules,
     hooks: Hooks,
 ) -> Ended:
     """Run what is left of a prepared run, in one process or in several.
@@ -63,14 +69,18 @@ async def drive(
         prepared: the run.
         spec: the same run.
         where: its experts, and how many drivers.
-        budget: attempts that it may make, earlier ones included; several drivers split the rest.
+        budget: what it may spend, earlier commands included; several drivers lease slices of it.
+        cache: what may be taken from the response cache; None: nothing.
+        rules: of its endpoints; several drivers share the limits evenly.
         hooks: what to hear on the way.
     """
     shares = deal(store.pending_by_shard(prepared.run_id), where.drivers)
     plan = PlanSettings()
     if shares and isinstance(where.fleet, FleetSpec):
         plan = PlanSettings(mode=await asyncio.to_thread(run_mode, spec, where.fleet))
-    settings = DriverSettings(budget=Budget(calls=budget), plan=plan)
+    settings = DriverSettings(
+        budget=budget, cache=cache, plan=plan, retry=rules.retry, limits=rules.limits
+    )
     if len(shares) > 1:
         return await _drive_many(
             store, url, prepared, where, shares, settings=settings, hooks=hooks
@@ -88,25 +98,16 @@ async def _drive_alone(
     hooks: Hooks,
 ) -> Ended:
     ledger = open_ledger(store, prepared.run_id, settings.budget)
-    if hooks.events is None:
-        return await work(
-            store,
-            prepared,
-            spec,
-            where.make,
-            settings=settings,
-            on_progress=hooks.on_progress,
-            on_driver=hooks.on_driver,
-            ledger=ledger,
-        )
-    fleet_events = FleetEvents(hooks.events.emit)
+    emit = hooks.events.emit if hooks.events is not None else None
+    fleet_events = FleetEvents(emit) if emit else None
     teller = _Teller(prepared, ledger.paid, PROGRESS_EVERY_S)
 
     def hear(progress: Progress) -> None:
-        told = teller.figures(progress)
-        if told is not None and hooks.events is not None:
+        tell_changes(teller.changes(), emit, hooks.on_note)
+        told = teller.figures(progress) if emit else None
+        if told is not None and emit and fleet_events:
             fleet_events.flush()
-            hooks.events.emit("progress", **_of_run(prepared, told))
+            emit("progress", **_of_run(prepared, told))
         if hooks.on_progress:
             hooks.on_progress(progress)
 
@@ -119,7 +120,7 @@ async def _drive_alone(
         store,
         prepared,
         spec,
-        lambda: fleet_events.tap(where.make()),
+        lambda: fleet_events.tap(where.make()) if fleet_events else where.make(),
         settings=settings,
         on_progress=hear,
         on_driver=on_driver,
@@ -138,10 +139,10 @@ async def _drive_many(
     hooks: Hooks,
 ) -> Ended:
     ledger = open_ledger(store, prepared.run_id, settings.budget)
-    calls = split_calls(settings.budget.calls, ledger.calls, len(shares))
     if isinstance(where.fleet, Fleet):
         raise TypeError("a fleet object serves one process; see Where.check")
     shared = uuid4().hex
+    rules = Rules(settings.retry, settings.limits)
     tasks = [
         {
             "store": url,
@@ -149,8 +150,10 @@ async def _drive_many(
             "sessions": prepared.sessions,
             "done": prepared.done,
             "share": share,
-            "calls": calls[place],
-            "spent": [ledger.calls, ledger.paid],
+            "budget": settings.budget.model_dump(mode="json"),
+            "cache": None if settings.cache is None else [settings.cache.max_age_s],
+            "seconds": ledger.seconds,
+            "rules": Rules(rules.retry, rules.part(place, len(shares))).as_json(),
             "mode": settings.plan.mode,
             "fleet": where.fleet.model_dump(mode="json"),
             "shared": shared,
@@ -160,8 +163,11 @@ async def _drive_many(
     ]
 
     def on_line(number: int, said: dict[str, Any]) -> None:
-        if hooks.events is not None and "event" in said:
-            hooks.events.emit(driver=number, **said["event"])
+        event = said.get("event")
+        if event is not None and hooks.events is not None:
+            hooks.events.emit(driver=number, **event)
+        if event is not None and event["kind"] in CHANGES and hooks.on_note:
+            hooks.on_note(f"driver {number}: {event['message']}")
 
     crew = Crew("workflows.drivers:be_driver", on_line)
     if hooks.on_driver:
@@ -220,6 +226,10 @@ class _Teller:
             driver=self.driver,
         )
         return {**told, "rate": round(self._rate.of(now, progress.asks_done), 1)}
+
+    def changes(self) -> list[Change]:
+        """Return what became of endpoints since the last call."""
+        return self.driver.gates.take_changes() if self.driver else []
 
 
 class _CrewTeller:
@@ -298,16 +308,25 @@ async def _drive_share(task: Mapping[str, Any], line: Line) -> str:
         spec = RunSpec(row.name, (), (), tuple(stored_roster(row).values()))
         none = Difference((), (), (), (), ())
         prepared = Prepared(row.id, row.name, True, none, task["sessions"], task["done"])
+        rules = Rules.from_json(task["rules"])
         settings = DriverSettings(
-            budget=Budget(calls=task["calls"]), plan=PlanSettings(mode=task["mode"])
+            retry=rules.retry,
+            limits=rules.limits,
+            budget=Budget.model_validate(task["budget"]),
+            cache=None if task["cache"] is None else CachePolicy(*task["cache"]),
+            plan=PlanSettings(mode=task["mode"]),
         )
-        spent, paid = task["spent"]  # not from the store, where others have begun to spend
-        ledger = Ledger(settings.budget, calls=spent, paid=paid)
-        events = FleetEvents(lambda kind, **more: line.say(event={"kind": kind, **more}))
+        ledger = Ledger(settings.budget, seconds=task["seconds"])  # its own part alone
+
+        def emit(kind: str, **more: Any) -> None:
+            line.say(event={"kind": kind, **more})
+
+        events = FleetEvents(emit)
         teller = _Teller(prepared, ledger.paid, SAY_EVERY_S)
         stopper = _Stopper(teller)
 
         def hear(progress: Progress) -> None:
+            tell_changes(teller.changes(), emit)
             told = teller.figures(progress)
             if told is not None:
                 events.flush()
@@ -330,6 +349,7 @@ async def _drive_share(task: Mapping[str, Any], line: Line) -> str:
                 on_driver=stopper.on_driver,
                 share=task["share"],
                 ledger=ledger,
+                sharing=drivers,
             )
         except AllHeld:  # others were quicker
             return "finished"

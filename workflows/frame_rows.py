@@ -99,7 +99,7 @@ def _session_rows(store: Store, run: RunRow) -> Iterator[Rows]:
         parts = {id for one in page for id in (one.question_part, one.cast_part)}
         documents = {id: json.loads(text) for id, text in store.documents(parts).items()}
         parameters = store.documents({one.parameters_part for one in page})
-        spent = store.spent([one.id for one in page])
+        spent = store.session_spent([one.id for one in page])
         casts = {one.cast_part: _cast_json(documents[one.cast_part]) for one in page}
         yield [
             {

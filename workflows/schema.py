@@ -62,6 +62,8 @@ def json_schema() -> dict[str, Any]:
         "default": "local",
         "description": "Where engines live: a name, or a mapping.",
     }
+    schema["properties"]["budget"] = _short(schema, "budget", {"type": "number", "minimum": 0})
+    schema["properties"]["cache"] = _short(schema, "cache", {"type": ["boolean", "string"]})
     _either_protocols_or_crossplay(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -69,6 +71,12 @@ def json_schema() -> dict[str, Any]:
         "title": "moot workflow",
         "description": "What a run of moot is to do.",
     }
+
+
+def _short(schema: dict[str, Any], key: str, form: dict[str, Any]) -> dict[str, Any]:
+    """Return a key's schema with a short form beside the others."""
+    present = schema["properties"][key]
+    return {**present, "anyOf": [form, *present["anyOf"]]}
 
 
 def _either_protocols_or_crossplay(schema: dict[str, Any]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from orchestrator.store.cache import CachedModel, Hit
 from orchestrator.store.errors import AllHeld, StoreConflict, StoreFailed, StoreMistake
+from orchestrator.store.money import Lengths, RoleSpend
 from orchestrator.store.profiles import ExpertRow, ProfileRows
 from orchestrator.store.rows import (
     AskedExpert,
@@ -20,12 +22,16 @@ from orchestrator.store.writer import StoreJournal
 __all__ = [
     "AllHeld",
     "AskedExpert",
+    "CachedModel",
     "DriverRow",
     "ExpertRow",
+    "Hit",
+    "Lengths",
     "LoadedTape",
     "NewRun",
     "NewSession",
     "ProfileRows",
+    "RoleSpend",
     "RunRow",
     "SessionRow",
     "Store",

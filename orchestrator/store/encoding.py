@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from orchestrator.journal import AskRecord, ReplyRecord
+from orchestrator.journal import AskRecord, DispatchRecord, ReplyRecord
 from orchestrator.store.bulk import Row
 from protocols.canonical import canonical_json
 from protocols.messages import Place
@@ -23,7 +23,12 @@ REPLY_COLUMNS = (
     *("distribution", "distribution_source"),
     *("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens"),
     *("finish", "repaired", "digest", "latency_s", "model_served", "list_price", "paid_price"),
+    *("source", "served_by"),
 )
+DISPATCH_COLUMNS = (
+    *("session", "turn", "slot", "attempt", "usd", "prompt_tokens", "completion_tokens"),
+)
+CACHE_COLUMNS = ("key", "session", "turn", "slot", "attempt", "stored_at")
 SEEN_COLUMNS = REPLY_COLUMNS[5:17]
 """What :func:`read_reply` takes first, in this order; then latency and the model served."""
 NO_USAGE = Usage()
@@ -103,6 +108,17 @@ def reply_row(record: ReplyRecord) -> Row:
         reply.model_served,
         record.list_price,
         record.paid_price,
+        record.source,
+        record.served_by,
+    )
+
+
+def dispatch_row(record: DispatchRecord) -> Row:
+    """Return the row of an attempt that is about to be made."""
+    turn, slot = record.place
+    return (
+        *(record.session, turn, slot, record.attempt),
+        *(record.usd, record.prompt_tokens, record.completion_tokens),
     )
 
 

@@ -14,10 +14,10 @@ from sqlalchemy.exc import DBAPIError
 from orchestrator.store.errors import StoreMistake, one_line
 from orchestrator.store.sql_views import create_views, drop_views, views_are_current
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision that this code knows."""
-READABLE = ("0001", HEAD)
-"""Revisions that can be read as they are: to 0001 only a table was added, read where it is."""
+READABLE = ("0001", "0002", HEAD)
+"""Revisions that can be read as they are: what was added since is read where it is there."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 0x6D6F6F74
 """Advisory lock under which one process at a time brings a PostgreSQL database up to date."""

@@ -98,6 +98,19 @@ def count_attempts(
     return counts
 
 
+def read_prices(
+    connection: Connection, session_ids: Sequence[int]
+) -> dict[int, dict[Place, float | None]]:
+    """Return the list prices of accepted replies, by session and place."""
+    prices: dict[int, dict[Place, float | None]] = {}
+    columns = (REPLY.c.session, REPLY.c.turn, REPLY.c.slot, REPLY.c.list_price)
+    for chunk in in_chunks(session_ids):
+        query = select(*columns).where(REPLY.c.session.in_(chunk), REPLY.c.accepted)
+        for session, turn, slot, price in connection.execute(query):
+            prices.setdefault(session, {})[Place(turn, slot)] = price
+    return prices
+
+
 def find_damaged(connection: Connection, run_id: int) -> list[tuple[int, int, int]]:
     """Return (session, turn, slot) of the run's asks that hold a part which is gone or changed.
 

@@ -142,7 +142,7 @@ class Totals(TypedDict):
     asks: int
     """Asks that were answered, also by a failure; one that was never sent does not count."""
     attempts: int
-    """Every reply that came back, accepted or not."""
+    """Calls, whatever came of them; what was inherited or found in the cache is none."""
     prompt_tokens: int
     completion_tokens: int
     list_price: float

@@ -175,6 +175,55 @@ class ReplyTable(SQLModel, table=True):
     list_price: float | None = None
     """US dollars; none where the price is not known."""
     paid_price: float | None = None
+    source: str | None = _text(default=None)
+    """``inherited`` from the parent of a branch, or from the ``cache``: no call was made for it."""
+    served_by: str | None = _text(default=None)
+    """The fallback that served it, by its label; none where the expert that was cast did."""
+
+
+class DispatchTable(SQLModel, table=True):
+    """An attempt that costs something, written before it is made.
+
+    While it has no row in ``reply`` it counts as made, at the price that was reserved. Rows are
+    taken away when their session's shard is next worked on.
+    """
+
+    __tablename__: ClassVar[str] = "dispatch"
+
+    session: int = Field(primary_key=True)
+    turn: int = Field(primary_key=True)
+    slot: int = Field(primary_key=True)
+    attempt: int = Field(primary_key=True)
+    usd: float | None = None
+    """None where the price is not known."""
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class LeaseTable(SQLModel, table=True):
+    """What is left of the slice of a run's budget that one of several drivers may spend."""
+
+    __tablename__: ClassVar[str] = "lease"
+
+    driver: int = Field(primary_key=True, foreign_key="driver.id")
+    run: int = Field(foreign_key="run.id", index=True)
+    amounts: str = _text()
+    """JSON: by role ("" for the run) its limits, as they were granted, less what is spent."""
+
+
+class CacheTable(SQLModel, table=True):
+    """Where the reply to a request is found again."""
+
+    __tablename__: ClassVar[str] = "cache_entry"
+
+    key: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    """SHA-256 over the ask's key, the server's address and the number of the repeat."""
+    session: int
+    turn: int
+    slot: int
+    attempt: int
+    stored_at: str = _text()
+    """UTC, ISO 8601."""
 
 
 class PartTable(SQLModel, table=True):
@@ -272,6 +321,9 @@ SESSION: Table = METADATA.tables["session"]
 DRIVER: Table = METADATA.tables["driver"]
 ASK: Table = METADATA.tables["ask"]
 REPLY: Table = METADATA.tables["reply"]
+DISPATCH: Table = METADATA.tables["dispatch"]
+LEASE: Table = METADATA.tables["lease"]
+CACHE: Table = METADATA.tables["cache_entry"]
 PART: Table = METADATA.tables["part"]
 EXPERT: Table = METADATA.tables["expert"]
 PROFILE: Table = METADATA.tables["profile"]

@@ -8,14 +8,24 @@ from sqlalchemy import Connection, select
 
 from orchestrator.journal import (
     AskRecord,
+    DispatchRecord,
     JournalRecord,
     OutcomeRecord,
     ProgressRecord,
     ReplyRecord,
 )
 from orchestrator.store.bulk import Row, insert_rows, update_sessions
+from orchestrator.store.cache import remember
 from orchestrator.store.drivers import note_progress
-from orchestrator.store.encoding import ASK_COLUMNS, REPLY_COLUMNS, ask_row, reply_row
+from orchestrator.store.encoding import (
+    ASK_COLUMNS,
+    DISPATCH_COLUMNS,
+    REPLY_COLUMNS,
+    ask_row,
+    dispatch_row,
+    reply_row,
+)
+from orchestrator.store.leases import note_lease
 from orchestrator.store.parts import KnownParts, NewPart, intern_parts, store_parts
 from orchestrator.store.tables import REPLY
 
@@ -33,6 +43,7 @@ class TranscriptWriter:
         """Write and commit all `records`. After an error this writer must not be used again."""
         asks: list[AskRecord] = []
         replies: list[ReplyRecord] = []
+        dispatches: list[DispatchRecord] = []
         outcomes: dict[int, OutcomeRecord] = {}
         progress: dict[int, ProgressRecord] = {}
         for record in records:
@@ -42,11 +53,17 @@ class TranscriptWriter:
                 replies.append(record)
             elif isinstance(record, OutcomeRecord):
                 outcomes[record.session] = record
+            elif isinstance(record, DispatchRecord):
+                dispatches.append(record)
             else:
                 progress[record.driver] = record
         with self._connection.begin():
             self._write_asks(asks)
             self._write_replies(replies)
+            if dispatches:
+                rows = [dispatch_row(record) for record in dispatches]
+                insert_rows(self._connection, "dispatch", DISPATCH_COLUMNS, rows)
+            remember(self._connection, replies)
             update_sessions(
                 self._connection,
                 ("status", "outcome", "message"),
@@ -54,6 +71,8 @@ class TranscriptWriter:
             )
             for last in progress.values():
                 note_progress(self._connection, last.driver, last.progress)
+                if last.lease is not None:
+                    note_lease(self._connection, last.driver, last.lease)
 
     def _write_asks(self, asks: list[AskRecord]) -> None:
         """Write asks; one that is there already (asked again after a stop) stays as it is."""

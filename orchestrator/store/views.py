@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, select
+from sqlalchemy import Connection, Engine, and_, func, inspect, literal, select
 
 from orchestrator.store.bulk import in_chunks
 from orchestrator.store.reading import SESSIONS_AT_ONCE, part_ids
@@ -37,7 +37,7 @@ def view_replies(engine: Engine, session_ids: Sequence[int]) -> Iterator[dict[st
     """Yield every attempt, by session in the order given, turn, slot and attempt."""
     for chunk in in_chunks(session_ids, SESSIONS_AT_ONCE):
         with engine.connect() as connection:
-            query = select(REPLY).where(REPLY.c.session.in_(chunk))
+            query = select(*_reply_columns(connection)).where(REPLY.c.session.in_(chunk))
             query = query.order_by(REPLY.c.turn, REPLY.c.slot, REPLY.c.attempt)
             rows = connection.execute(query).mappings().all()
         for row in _in_order(rows, chunk):
@@ -64,8 +64,11 @@ def sum_totals(
         .order_by(func.min(SESSION.c.ordinal))
     )
     sums = [REPLY.c[name] for name in Totals.__annotations__ if name in REPLY.c]
+    made: Any = func.count()
+    if "source" in _present(connection):
+        made = made.filter(REPLY.c.source.is_(None))
     replies = (
-        select(SESSION.c.entry, func.count(), *[func.sum(column) for column in sums])
+        select(SESSION.c.entry, made, *[func.sum(column) for column in sums])
         .join_from(SESSION, REPLY, REPLY.c.session == SESSION.c.id)
         .where(chosen)
         .group_by(SESSION.c.entry)
@@ -122,6 +125,16 @@ def experts_asked(
         .order_by(SESSION.c.ordinal, ASK.c.turn, ASK.c.slot)
     )
     return [AskedExpert(*row) for row in connection.execute(query)]
+
+
+def _reply_columns(connection: Connection) -> list[Any]:
+    """Return the columns of replies; those that an older store has not are empty."""
+    there = _present(connection)
+    return [c if c.name in there else literal(None).label(c.name) for c in REPLY.c]
+
+
+def _present(connection: Connection) -> set[str]:
+    return {column["name"] for column in inspect(connection).get_columns("reply")}
 
 
 def _parts(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[str, str]]:

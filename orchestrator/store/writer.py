@@ -18,11 +18,13 @@ from typing import Any, Self
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from orchestrator import sharding
 from orchestrator.journal import Journal, JournalRecord, OnDurable
 from orchestrator.store.errors import StoreFailed, one_line, told
 from orchestrator.store.locks import ShardLocks
 from orchestrator.store.transcripts import TranscriptWriter
 
+ALL_SHARDS = frozenset(sharding.ALL_SHARDS)
 Queued = tuple[Sequence[JournalRecord], Any]
 
 
@@ -74,7 +76,7 @@ class StoreJournal(Journal):
     @property
     def shards(self) -> frozenset[int]:
         """The shards that it holds."""
-        return frozenset(self._locks.held)
+        return frozenset(self._locks.held) & ALL_SHARDS
 
     @property
     def closed(self) -> bool:

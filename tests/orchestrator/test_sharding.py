@@ -1,14 +1,13 @@
-"""Dealing shards and budgets out to drivers."""
+"""Dealing shards out to drivers."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.sharding import SHARDS, deal, shard_of, split_calls
+from orchestrator.sharding import SHARDS, deal, shard_of
 from protocols.canonical import sha256_hex
 
 PENDING = st.dictionaries(st.integers(0, SHARDS - 1), st.integers(0, 1_000))
@@ -42,26 +41,3 @@ def test_shares_differ_by_less_than_a_shard(pending: dict[int, int], drivers: in
 def test_a_run_of_before_lies_in_one_shard_and_has_one_driver() -> None:
     assert deal({0: 500}, 4) == [(0,)]
     assert deal({}, 4) == []
-
-
-@pytest.mark.parametrize(
-    ("budget", "spent", "drivers", "limits"),
-    [
-        (None, 5, 2, [None, None]),
-        (100, 0, 3, [34, 33, 33]),
-        (100, 40, 2, [70, 70]),
-        (10, 9, 3, [10, 9, 9]),
-        (10, 50, 2, [10, 10]),
-        (0, 0, 2, [0, 0]),
-    ],
-)
-def test_a_budget_is_split_evenly(
-    budget: int | None, spent: int, drivers: int, limits: list[int | None]
-) -> None:
-    assert split_calls(budget, spent, drivers) == limits
-
-
-@given(st.integers(0, 500), st.integers(0, 500), st.integers(1, 64))
-def test_the_drivers_together_keep_within_the_budget(budget: int, spent: int, drivers: int) -> None:
-    limits = [limit for limit in split_calls(budget, spent, drivers) if limit is not None]
-    assert sum(max(limit - spent, 0) for limit in limits) == max(budget - spent, 0)

@@ -14,6 +14,7 @@ from tests.orchestrator.store_contract import StoreContract
 from tests.orchestrator.store_drivers_contract import DriversContract
 from tests.orchestrator.store_examples import new_run, new_session, pair, raw, write
 from tests.orchestrator.store_journal_contract import JournalContract
+from tests.orchestrator.store_money_contract import MoneyContract
 from tests.orchestrator.store_profile_contract import ProfileContract
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
@@ -25,7 +26,7 @@ def url() -> Iterator[str]:
         yield url
 
 
-class TestPostgres(StoreContract, JournalContract, DriversContract, ProfileContract):
+class TestPostgres(StoreContract, JournalContract, DriversContract, MoneyContract, ProfileContract):
     @pytest.fixture
     def empty(self) -> None:
         """A database is empty when it is created."""

@@ -20,6 +20,7 @@ from tests.orchestrator.store_contract import StoreContract
 from tests.orchestrator.store_drivers_contract import DriversContract
 from tests.orchestrator.store_examples import new_run, new_session, pair, write
 from tests.orchestrator.store_journal_contract import JournalContract
+from tests.orchestrator.store_money_contract import MoneyContract
 from tests.orchestrator.store_profile_contract import ProfileContract
 
 
@@ -28,7 +29,7 @@ def url(tmp_path: Path) -> str:
     return str(tmp_path / "a store, 100% ünïcode?#.db")
 
 
-class TestSqlite(StoreContract, JournalContract, DriversContract, ProfileContract):
+class TestSqlite(StoreContract, JournalContract, DriversContract, MoneyContract, ProfileContract):
     @pytest.fixture
     def empty(self, url: str) -> None:
         sqlite3.connect(url).close()

@@ -123,7 +123,7 @@ def test_resolved_is_whole_and_can_be_read_again(file: Path) -> None:
         ("experts.judge={model: gpt}", "experts: judge.model: 'gpt' is not provider/model"),
         ("cast.judge={expert: a}", "cast.judge: unknown key 'expert'; did you mean 'experts'?"),
         ("cast=judge", "cast: not a mapping"),
-        ("budget.calls=0", "budget.calls: input should be greater than or equal to 1"),
+        ("budget.calls=-1", "budget.calls: input should be greater than or equal to 0"),
         ("budget.money=3", "budget: unknown key 'money'"),
         ("repeats=0", "repeats: input should be greater than or equal to 1"),
         ("seed=x", "seed: input should be a valid integer"),

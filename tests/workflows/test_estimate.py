@@ -79,7 +79,8 @@ def test_the_table_for_people(here) -> None:
     done = moot("estimate", "w.yaml", "--set", "repeats=2")
     assert done.out.splitlines()[0] == "tiny: 180 sessions of 30 questions and 3 protocols"
     assert "  judge" in done.out
-    assert done.out.splitlines()[-1].split() == ["all", "180", "360", "600"]
+    assert done.out.splitlines()[-3].split() == ["all", "180", "360", "600"]
+    assert done.out.splitlines()[-1] == "costs nothing: no expert has a price"
     assert done.err == ""
 
 

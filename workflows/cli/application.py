@@ -23,6 +23,7 @@ import typer
 
 from protocols.errors import MootError
 from workflows.cli import (
+    caching,
     cluster,
     crossing,
     estimating,
@@ -68,6 +69,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "judges": judging.judges,
         "replay": reading.replay,
         "export": exporting.export,
+        "cache": caching.cache,
         "list": setting_up.list_things,
     },
     "Set up": {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.contract import CallBound
 from protocols.teams import staffed_calls
-from workflows.cli.screen import put, put_json
+from workflows.cli.screen import put, put_json, say
 
 if TYPE_CHECKING:
     from orchestrator.run import Prepared
@@ -22,9 +22,14 @@ def put_plan(workflow: Workflow, *, new: bool, as_json: bool) -> None:
         Mistake: the workflow cannot be run.
     """
     from workflows.casting import run_spec
+    from workflows.cli.running import check_keys
     from workflows.data_files import load_inputs
+    from workflows.spending import check_budget
 
+    check_keys(workflow)
     spec = run_spec(workflow, load_inputs(workflow))
+    for note in check_budget(spec, workflow.budget):
+        say(f"note: {note}")
     found = plan(spec, None if new else stored_run(workflow.store, spec))
     if as_json:
         put_json(found)

@@ -83,7 +83,9 @@ def estimate(
     sample: Sample = 2_000,
     as_json: options.Json = False,
 ) -> None:
-    """Count what a run would ask; with --fleet, predict how long it takes. Nothing is asked.
+    """Count what a run would ask and cost; with --fleet, predict how long it takes.
+
+    Nothing is asked.
 
     Example: moot estimate skills --fleet --expert-gb 16 --gpus 2
     """
@@ -101,7 +103,12 @@ def estimate(
         "concurrency": concurrency,
         "requests_per_minute": requests,
     }
-    _estimate(workflow, settings, cast, given if fleet else None, sample=sample, as_json=as_json)
+    _estimate(
+        *(workflow, settings, cast, given if fleet else None),
+        tokens=tokens,
+        sample=sample,
+        as_json=as_json,
+    )
 
 
 def _estimate(
@@ -110,12 +117,15 @@ def _estimate(
     cast: list[str] | None,
     given: dict[str, Any] | None,
     *,
+    tokens: float | None,
     sample: int,
     as_json: bool,
 ) -> None:
     """Estimate and print; `given` are the figures of a fleet to simulate, None: of none."""
     from workflows.casting import run_spec
+    from workflows.cli.costing import measured, put_cost
     from workflows.cli.running import load
+    from workflows.cost import cost
     from workflows.data_files import load_inputs
     from workflows.estimate import estimate as count
     from workflows.prediction import figures_of
@@ -123,19 +133,23 @@ def _estimate(
     loaded = load(path, settings, cast, None)
     spec = run_spec(loaded, load_inputs(loaded))
     counted = count(spec)
+    money = cost(spec, counted, measured=measured(loaded.store, spec.name), reply_tokens=tokens)
+    told = {**counted.as_json(), "money": money.as_json()}
     if given is None:
         if as_json:
-            put_json({**counted.as_json(), "fleet": None})
+            put_json({**told, "fleet": None})
         else:
             _put_calls(counted)
+            put_cost(money)
         return
     figures = figures_of(loaded.fleet, given)
     predicted = _predict(loaded, spec, figures, sample, measure=given["tokens"] is None)
     if as_json:
         supposed = {"figures": figures.model_dump(mode="json")}
-        put_json({**counted.as_json(), "fleet": predicted.as_json(), **supposed})
+        put_json({**told, "fleet": predicted.as_json(), **supposed})
         return
     _put_calls(counted)
+    put_cost(money)
     _put_fleet(predicted, figures)
     _put_prediction(predicted)
 

@@ -39,8 +39,18 @@ Drivers = Annotated[
     typer.Option(
         "--drivers",
         metavar="N",
-        help="Processes that share the run out; what is left of budget.calls is split evenly.",
+        help="Processes that share the run out; they lease slices of the budget.",
     ),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        "--budget", min=0.0, metavar="DOLLARS", help="Spend no more on the run; workflow: budget."
+    ),
+]
+Cache = Annotated[
+    bool | None,
+    typer.Option("--cache/--no-cache", help="Take replies to the same requests from the store."),
 ]
 Events = Annotated[
     str | None,

@@ -11,7 +11,7 @@ import typer
 from protocols.errors import Mistake
 from workflows.cli import options
 from workflows.cli.progress import Watch
-from workflows.cli.screen import command_name, near, put_json, say, store_option
+from workflows.cli.screen import command_name, near, put, put_json, say, store_option
 
 if TYPE_CHECKING:
     from workflows.api import RunResult
@@ -47,6 +47,19 @@ def load(
         if role in spec.cast
     ]
     return load_workflow(workflow, [*overrides, *own]) if own else loaded
+
+
+def with_money(workflow: Workflow, budget: float | None, *, cache: bool | None) -> Workflow:
+    """Return a workflow with the budget in dollars and the cache that the command line names."""
+    from orchestrator.ledger import Budget
+    from workflows.spending import CacheSpec
+
+    changes: dict[str, object] = {}
+    if budget is not None:
+        changes["budget"] = (workflow.budget or Budget()).model_copy(update={"usd": budget})
+    if cache is not None:
+        changes["cache"] = (workflow.cache or CacheSpec()) if cache else None
+    return workflow.model_copy(update=changes) if changes else workflow
 
 
 def _experts(value: str) -> str:
@@ -129,9 +142,12 @@ def close(result: RunResult, *, new: bool = False) -> None:
             f"{left:,} are left; what is recorded is kept, and {same} goes on"
         )
     elif result.ending == "budget":
+        from workflows.spending import key_of, reached_line, spent_line
+
         say(
-            f"the budget is spent: {progress.sessions_done:,} of {progress.sessions:,} sessions "
-            f"are done, {left:,} are left; raise budget.calls, and {same} goes on"
+            f"{reached_line(result.reached)} is reached: spent by {spent_line(result.spent)}. "
+            f"{progress.sessions_done:,} of {progress.sessions:,} sessions are done, {left:,} are "
+            f"left; raise {key_of(result.reached)}, and {same} goes on"
         )
     elif left:
         say(
@@ -156,8 +172,13 @@ def close(result: RunResult, *, new: bool = False) -> None:
 def put_result(result: RunResult) -> None:
     """Print a run's table for people."""
     from workflows.cli.tables import put_rows
+    from workflows.spending import paid_line
 
     put_rows(result.rows, result.clusters, simulated=result.simulated)
+    paid = paid_line(result.spent)
+    if paid:
+        put()
+        put(paid)
     say(f"\nkept in {near(result.store)} as run {result.name} (id {result.run_id})")
 
 
@@ -177,6 +198,8 @@ def run(
         typer.Option("--retry-failed", help="Repeat sessions with provider failures or timeouts."),
     ] = False,
     drivers: options.Drivers = None,
+    budget: options.Budget = None,
+    cache: options.Cache = None,
     events: options.Events = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be run and asked; write nothing.")
@@ -188,6 +211,7 @@ def run(
     Example: moot run skills --set questions.limit=100 --store my.db
     """
     loaded = load(workflow, settings, cast, store)
+    loaded = with_money(loaded, budget, cache=cache)
     if dry_run:
         from workflows.cli.dry import put_plan
 

@@ -1,0 +1,27 @@
+"""What may be tuned of a driver; none of it changes an outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from orchestrator.ledger import Budget
+from orchestrator.limits import Limit
+from orchestrator.plan import PlanSettings
+from orchestrator.reply_cache import CachePolicy
+from orchestrator.retry import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSettings:
+    """What may be tuned; none of it changes an outcome."""
+
+    window: int = 10_000
+    """Sessions that are live at once."""
+    retry: RetryPolicy = RetryPolicy()
+    budget: Budget = Budget()
+    cache: CachePolicy | None = None
+    """None looks nothing up."""
+    plan: PlanSettings = PlanSettings()
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+    """What this driver may take of endpoints, by their names."""
