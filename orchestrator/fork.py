@@ -22,9 +22,13 @@ from protocols.cast import Cast, Member, Team
 from protocols.contract import Protocol, session_key
 from protocols.errors import Mistake
 from protocols.registry import make_protocol, protocol_class
+from protocols.routing.group import TEAMS
 
 if TYPE_CHECKING:
     from orchestrator.store import NewSession, RunRow, SessionRow, Store
+
+POOL_ROLE = "solver"
+"""Teams that were settled over all questions are settled anew where this role or a parameter is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +190,34 @@ def _branches(
     """Return each session with its branch."""
     rebuilder = Rebuilder(store)
     rebuilder.preload(rows)
-    return [(row, _branch(row, rebuilder, changes)) for row in rows]
+    branches = [(row, _branch(row, rebuilder, changes)) for row in rows]
+    anew = changes.parameters or POOL_ROLE in changes.members
+    return _with_teams(branches) if anew else branches
+
+
+def _with_teams(branches: list[tuple[SessionRow, Wanted]]) -> list[tuple[SessionRow, Wanted]]:
+    """Settle anew, by the new parameters, the teams that are settled over all questions."""
+    together: dict[tuple[str, str, str, int], list[int]] = {}
+    for place, (_, wanted) in enumerate(branches):
+        entry = wanted.entry
+        if TEAMS in entry.protocol.assets():
+            same = (entry.name, entry.protocol.digest(), entry.cast.digest, wanted.seed)
+            together.setdefault(same, []).append(place)
+    for places in together.values():
+        from protocols.grouping import with_teams
+
+        first = branches[places[0]][1]
+        questions = {branches[i][1].question.id: branches[i][1].question for i in places}
+        protocol = first.entry.protocol
+        cast = with_teams(protocol, list(questions.values()), first.entry.cast, first.seed)
+        entry = Entry(first.entry.name, protocol, cast)
+        for i in places:
+            row, old = branches[i]
+            key = session_key(
+                protocol.digest(), old.question, cast, seed=old.seed, repeat=old.repeat
+            )
+            branches[i] = row, replace(old, key=key, entry=entry)
+    return branches
 
 
 def _branch(row: SessionRow, rebuilder: Rebuilder, changes: Changes) -> Wanted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,7 +20,13 @@ from protocols.errors import ContractBroken, Mistake
 from protocols.outcome import Outcome
 from protocols.question import Question
 from protocols.recruiting import SOLVER, Recruiting
-from protocols.routing.group import selection_from_json, selection_to_json, teams_asset, trim
+from protocols.routing.group import (
+    TEAMS,
+    selection_from_json,
+    selection_to_json,
+    teams_asset,
+    trim,
+)
 from protocols.routing.steps import Selection, plan
 from protocols.routing.teams import ExpertChoice
 from protocols.skills import skills_of
@@ -133,3 +139,22 @@ def group_stage(protocol: Protocol, questions: Sequence[Question], cast: Cast, s
             for question, outcome in zip(ordered, finished.outcome, strict=True)
         }
     )
+
+
+def with_teams(protocol: Protocol, questions: Sequence[Question], cast: Cast, seed: int) -> Cast:
+    """Return the cast with the teams of all questions; as it is where `protocol` needs none.
+
+    Teams stand in it by the questions' ids: a team in a seat is asked its question in other words,
+    but under the same id.
+
+    Args:
+        protocol: with its parameters.
+        questions: all that are asked together; their ids differ.
+        cast: with what the protocol's rule reads; teams that it holds already are settled anew.
+        seed: of the run.
+    """
+    if TEAMS not in protocol.assets():
+        return cast
+    content: Any = group_stage(protocol, questions, cast, seed).content
+    teams = Asset(kind=TEAMS, content={q.id: content[q.key] for q in questions})
+    return Cast(members=cast.members, readers=cast.readers, assets={**cast.assets, TEAMS: teams})

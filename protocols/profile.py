@@ -62,7 +62,11 @@ class SkillProfile(BaseModel):
 
     def competency(self, expert: str) -> float:
         """Return the sum of the expert's scores over all skills (g of the source)."""
-        return math.fsum(self._scores(expert).values())
+        return self._competencies.get(expert, 0.0)
+
+    @cached_property
+    def _competencies(self) -> dict[str, float]:
+        return {expert: math.fsum(scores.values()) for expert, scores in self.skills.items()}
 
     def accuracy(self, expert: str) -> float | None:
         """Return the share of the expert's questions it had right; None where it had none."""

@@ -31,7 +31,7 @@ from workflows.configuration import POOL, ProtocolSpec, RoleCast, Workflow
 from workflows.data_files import Inputs, run_name
 from workflows.endpoints import fallbacks_of
 from workflows.measuring import Skilled
-from workflows.settling import with_teams
+from workflows.settling import settled
 from workflows.sources import PACKED, locate
 
 
@@ -165,7 +165,7 @@ class Casting:
             readers=frozenset(role.name for role in filled if self.reads_passage(spec, role)),
             assets=assets,
         )
-        return with_teams(protocol, self.inputs.questions.questions, cast, self.workflow.seed)
+        return settled(protocol, self.inputs.questions.questions, cast, self.workflow.seed)
 
     def member(self, label: str, roster: Roster) -> Member | Team:
         """Return who fills a seat: an expert, or a team with a cast of its own.

@@ -28,7 +28,7 @@ from protocols.replies import Reply, failed
 from protocols.skills import SKILLS, skills_asset
 from protocols.tape import Finished, step
 from protocols.teams import start_session
-from workflows.settling import with_teams
+from workflows.settling import settled
 
 UNREAD = "No answer could be read."
 
@@ -142,7 +142,7 @@ def cross_validated(
         kept = {key: asset for key, asset in cast.assets.items() if key not in fold.assets}
         read = {key: fold.assets[key] for key in fold.assets if key in cast.assets}
         within = Cast(members=cast.members, readers=cast.readers, assets={**kept, **read})
-        within = with_teams(protocol, fold.questions, within, seed)
+        within = settled(protocol, fold.questions, within, seed)
         for question, outcome, asks in _played(protocol, within, fold.questions, answers, seed):
             calls += asks
             verdict = None if outcome is None else answers.right(outcome, question)

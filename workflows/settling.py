@@ -8,33 +8,31 @@ questions has other sessions of such a rule.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from protocols.cast import Asset, Cast
+from protocols.cast import Cast
 from protocols.contract import Protocol
 from protocols.evidence import cast_evidence
 from protocols.question import Question
 from protocols.routing.group import TEAMS
 
 
-def with_teams(protocol: Protocol, questions: Sequence[Question], cast: Cast, seed: int) -> Cast:
-    """Return the cast with the teams of all questions; as it is where `protocol` needs none.
+def settled(protocol: Protocol, questions: Sequence[Question], cast: Cast, seed: int) -> Cast:
+    """Return the cast with the teams of all questions, where `protocol` needs any.
+
+    What its rule learns from is told which questions are coming.
 
     Args:
         protocol: with its parameters.
         questions: all that are asked together; their ids differ.
-        cast: with what the protocol's rule reads; teams that it holds already are settled anew.
+        cast: with what the protocol's rule reads.
         seed: of the run.
     """
     announce(questions, cast)
     if TEAMS not in protocol.assets():
         return cast
-    from protocols.grouping import group_stage
+    from protocols.grouping import with_teams
 
-    content: Any = group_stage(protocol, questions, cast, seed).content
-    # By id: a team in a seat is asked the question in other words, but under the same id.
-    teams = Asset(kind=TEAMS, content={q.id: content[q.key] for q in questions})
-    return Cast(members=cast.members, readers=cast.readers, assets={**cast.assets, TEAMS: teams})
+    return with_teams(protocol, questions, cast, seed)
 
 
 def announce(questions: Sequence[Question], cast: Cast) -> None:

@@ -152,6 +152,17 @@ def test_more_questions_settle_the_teams_anew_and_keep_the_rest() -> None:
     assert moot("replay", "grown", "--json").json["diverged"] == 0
 
 
+def test_a_fork_with_another_number_settles_the_teams_anew() -> None:
+    rows()
+    forked = moot("fork", "w", "--set", "k=1", "--name", "alone", "--json")
+    assert forked.code == 0, forked.err
+    found = {line["name"]: line for line in forked.json["rows"]}
+    assert found["shared"]["calls"] == 6  # one expert a question, of two before
+    assert found["shared"]["n"] == 6
+    assert moot("replay", "alone", "--json").json["diverged"] == 0
+    assert rows()["shared"]["calls"] > 6
+
+
 def test_texts_that_are_announced_are_compared_alike() -> None:
     entry = spec_of().entries[2]
     evidence = Evidence.from_asset(entry.cast.assets[EVIDENCE])
