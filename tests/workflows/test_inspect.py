@@ -95,8 +95,9 @@ def test_every_protocol_is_read_back_whole() -> None:
         assert used == row["prompt_tokens"] + row["completion_tokens"]
         assert used == sum(one.total_tokens for one in sample.role_usage.values())
         accuracy = log.results.scores[0].metrics["accuracy"].value
-        wanted = table[name].accuracy
-        assert math.isnan(accuracy) if wanted is None else accuracy == pytest.approx(wanted)
+        if name in table:  # an annotator has no row
+            wanted = table[name].accuracy
+            assert math.isnan(accuracy) if wanted is None else accuracy == pytest.approx(wanted)
 
 
 def test_prompts_replies_attempts_and_prices_are_there() -> None:

@@ -214,6 +214,7 @@ def test_sessions_that_nobody_judged(here) -> None:
 
 def test_the_page_shows_what_the_command_prints(monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", "100")  # as where no terminal says how wide it is
     page = (ROOT / "docs" / "judging.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```(sh|text)\n(.*?)```", page, re.DOTALL)[1:]
     printed = ""
