@@ -22,7 +22,7 @@ ROOMS = ("protocols", "agents", "orchestrator", "workflows")
 
 OUTSIDE = {
     "protocols": "evalica jinja2 json_repair networkx numpy pydantic rapidfuzz sklearn",
-    "agents": "bm25s jsonschema litellm ray torch transformers vllm yaml",
+    "agents": "bm25s jsonschema litellm ray safetensors torch transformers vllm yaml",
     "orchestrator": "alembic psycopg ray sqlalchemy sqlmodel tenacity",
     "workflows": "click dotenv inspect_ai matplotlib pandas plotly polars pyarrow "
     "pydantic_settings rich scipy starlette statsmodels typer uvicorn yaml",
@@ -46,8 +46,9 @@ CONFINED = {
     "sqlalchemy": STORE,
     "alembic": STORE,
     "psycopg": STORE,
-    "torch": ("agents/transformers_engine.py", "agents/vllm_engine.py"),
-    "transformers": ("agents/transformers_engine.py",),
+    "safetensors": ("agents/weights.py",),
+    "torch": ("agents/transformers_", "agents/weights.py", "agents/vllm_engine.py"),
+    "transformers": ("agents/transformers_", "agents/weights.py"),
     "vllm": ("agents/vllm_engine.py",),
 }
 """Where a library may be imported: these files, or everything under these folders."""
