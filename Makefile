@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-fast check bench clean
+.PHONY: demo test test-fast check bench gpu serve clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -13,14 +13,17 @@ help:
 	@echo 'make test-fast  the tests that need no Ray cluster and are not slow'
 	@echo 'make check      ruff, mypy and the layering tests'
 	@echo 'make bench      the benchmarks; their figures go to benchmarks/results/'
-	@echo 'make clean      remove .venv and what tools left behind'
+	@echo 'make gpu        PyTorch and Transformers into .venv (on Linux with CUDA several GB)'
+	@echo 'make serve      .venv-serve, with a server of Transformers, which some tests ask'
+	@echo 'make clean      remove .venv, .venv-serve and what tools left behind'
 
 demo: $(INSTALLED)
 	@$(BIN)/moot demo
 
 test: check
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not ray and not slow and not bench'
-	$(BIN)/python -m pytest -q -m '(ray or slow) and not bench'
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -rs -m 'slow and not ray and not bench'
+	$(BIN)/python -m pytest -q -rs -m 'ray and not bench'
 
 test-fast: $(INSTALLED)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not ray and not slow and not bench'
@@ -35,7 +38,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf .venv .venv-serve .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip compiles byte code one file at a time; compileall takes all cores. A few packages carry
@@ -51,3 +54,18 @@ $(INSTALLED): pyproject.toml constraints.txt
 	else \
 	  echo failed; tail -n 20 "$$log"; rm -f "$$log"; exit 1; \
 	fi
+
+# Tests that run a model of their own skip where these two are missing. A server of Transformers
+# needs another release of a library that LiteLLM holds back, hence an environment of its own.
+gpu: .venv/gpu
+serve: .venv-serve/installed
+
+.venv/gpu: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gpu]'
+	touch $@
+
+.venv-serve/installed: Makefile
+	$(PYTHON) -m venv --clear .venv-serve
+	.venv-serve/bin/python -m pip install --quiet --disable-pip-version-check \
+	  'torch==2.13.0' 'transformers[serving]==5.23.0'
+	touch $@

@@ -76,7 +76,7 @@ def test_laptop_fleet_and_job_agree(ray_cluster: Cluster, tmp_path: Path, foreig
         *("--fleet", "ray", "--address", ray_cluster.address),
     )
     expected = recorded(tmp_path / "local.db")
-    assert len(expected[0]) == 120
+    assert len(expected[0]) == here["sessions"] > 100
     assert all(expected[0].values())
     assert recorded(tmp_path / "ray.db") == expected
     assert recorded(tmp_path / "job.db") == expected
@@ -86,7 +86,7 @@ def test_laptop_fleet_and_job_agree(ray_cluster: Cluster, tmp_path: Path, foreig
     assert here["name"] == there["name"]
     assert job["status"] == "SUCCEEDED"
     seen = moot(foreign, "status", job["job_id"], "--address", ray_cluster.dashboard)
-    assert (seen["run"]["name"], seen["run"]["sessions_done"]) == (here["name"], 120)
+    assert (seen["run"]["name"], seen["run"]["sessions_done"]) == (here["name"], here["sessions"])
     assert seen["metadata"] == {"run": here["name"], "store": str(tmp_path / "job.db")}
     again = moot(foreign, "replay", here["name"], "--store", str(tmp_path / "job.db"))
-    assert (again["identical"], again["diverged"], again["model_calls"]) == (120, 0, 0)
+    assert (again["identical"], again["diverged"], again["model_calls"]) == (here["sessions"], 0, 0)
