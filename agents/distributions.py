@@ -56,11 +56,11 @@ def from_tokens(tokens: Sequence[Token], options: Sequence[str]) -> Spread | Non
     names = {option.casefold(): index for index, option in enumerate(options)}
     mass = [0.0] * len(options)
     for text, logarithm in tokens[place].alternatives:
-        index = names.get(_bare(text))
+        index = names.get(bare(text))
         if index is not None and not math.isnan(logarithm):
             mass[index] += math.exp(min(logarithm, 0.0))
     total = math.fsum(mass)
-    drawn = _bare(tokens[place].text) in names
+    drawn = bare(tokens[place].text) in names
     if total <= 0.0 or not (drawn or total >= LEAST_MASS):
         return None
     return Spread(tuple(value / total for value in mass), max(0.0, 1.0 - total))
@@ -101,7 +101,8 @@ def from_words(text: str, options: Sequence[str]) -> Spread | None:
     return Spread(tuple(confidence if name == answer else rest for name in names), 0.0)
 
 
-def _bare(token: str) -> str:
+def bare(token: str) -> str:
+    """Return what a token names: without what may stand around a label, and in lower case."""
     return token.strip(_AROUND).casefold()
 
 
@@ -125,7 +126,7 @@ def _answer_place(tokens: Sequence[Token], options: Sequence[str]) -> int | None
     for place, token in enumerate(tokens):
         end += len(token.text)
         behind = token.text[max(0, len(token.text) - (end - start)) :]
-        if end > start and _bare(behind):
+        if end > start and bare(behind):
             return place
     return None
 

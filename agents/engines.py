@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import Protocol, cast
 
 from agents.engine import Capabilities, Engine
-from agents.roster import Expert, Price
+from agents.roster import LOCAL, Expert, Price
 from agents.settings import suggestion
 from protocols.asks import Model
 from protocols.errors import Mistake
 from protocols.replies import Usage
 
-NOT_BUILT = ("human", "retriever", "transformers", "vllm")
+NOT_BUILT = ("human", "retriever")
 """Providers that are reserved for engines to come."""
-FREE = ("offline", "recorded", "scripted")
-"""Providers that cost nothing and do no network I/O."""
+FREE = ("offline", "recorded", "scripted", *LOCAL)
+"""Providers that cost nothing, but the GPUs that the roster prices, and do no network I/O."""
 
 _MILLION = 1_000_000
 
@@ -55,7 +55,7 @@ def engine_class(expert: Expert) -> EngineClass:
     if provider in NOT_BUILT:
         raise Mistake(
             f"not built yet: {provider}/ experts ({expert.label or expert.model}); "
-            "use recorded/, offline/, scripted/ or a hosted provider/model"
+            "use recorded/, offline/, scripted/, transformers/, vllm/ or a hosted provider/model"
         )
     kind: object
     if provider == "recorded":
@@ -64,6 +64,10 @@ def engine_class(expert: Expert) -> EngineClass:
         from agents.scripted_gpu import ScriptedGpuEngine as kind
     elif provider == "scripted":
         from agents.scripted import ScriptedEngine as kind
+    elif provider == "transformers":
+        from agents.transformers_engine import TransformersEngine as kind
+    elif provider == "vllm":
+        from agents.vllm_engine import VllmEngine as kind
     elif provider == "offline":
         from agents.offline import OFFLINE
 
@@ -84,16 +88,34 @@ def capabilities_of(expert: Expert) -> Capabilities:
     return engine_class(expert).capabilities_for(expert)
 
 
+def check_expert(expert: Expert) -> None:
+    """Look for what would make every ask of an expert fail in this process; nothing is called.
+
+    That is a key that is missing, and a model that cannot be loaded.
+
+    Raises:
+        Mistake: one line.
+    """
+    engine = make_engine(expert)
+    if expert.provider in LOCAL:
+        from agents.local_models import check_model
+
+        check_model(expert)
+    elif (check := getattr(engine, "check", None)) is not None:
+        check()
+
+
 def identify(expert: Expert) -> Model:
     """Return what generates: the model's name and its revision.
 
     The revision of a recorded expert is computed from its data, that of a scripted one from its
-    script, that of a reviser from both its data and its options; elsewhere it is what the roster
-    says, with a digest of the options of a hosted expert that change its replies.
+    script, that of a reviser from both its data and its options, that of a model on this machine
+    from its folder; elsewhere it is what the roster says. A digest of the options that change
+    replies goes with it.
 
     Raises:
         Mistake: the data of a recorded expert is missing or malformed, or the options of a hosted
-            one are no options of its engine.
+            one are no options of its engine, or there is no model where it should lie.
     """
     if expert.provider == "recorded":
         from agents.recorded import recorded_file, recorded_model
@@ -108,6 +130,10 @@ def identify(expert: Expert) -> Model:
         from agents.offline_reviser import reviser_revision
 
         return Model(expert.model, reviser_revision(expert))
+    if expert.provider in LOCAL:
+        from agents.local_models import model_revision
+
+        return Model(expert.model, model_revision(expert))
     if expert.options and does_network_io(expert):
         from agents.hosted_request import hosted_revision
 

@@ -20,7 +20,11 @@ from pathlib import Path
 _ROOMS = ("protocols", "agents")
 """What a worker imports of moot."""
 _GB_OF_MIB = 2**20 / 1e9
-_SMI = ("nvidia-smi", "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits")
+_SMI = (
+    "nvidia-smi",
+    "--query-gpu=index,uuid,name,memory.total,memory.free",
+    "--format=csv,noheader,nounits",
+)
 _SMI_S = 10.0
 
 
@@ -32,6 +36,8 @@ class Gpu:
     uuid: str
     name: str
     memory_gb: float
+    free_gb: float | None = None
+    """What nobody uses now; None where it is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +92,25 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def parse_gpus(text: str) -> tuple[Gpu, ...]:
-    """Return the GPUs that ``nvidia-smi`` lists (index, uuid, name, MiB); skip other lines."""
+    """Return the GPUs that ``nvidia-smi`` lists; skip other lines.
+
+    Args:
+        text: a line a GPU: index, uuid, name, MiB of memory, and perhaps MiB that are free.
+    """
     found = []
     for line in text.splitlines():
-        fields = [field.strip() for field in line.split(",")]
-        try:
-            index, uuid, *name, mib = fields
-            found.append(Gpu(index, uuid, ",".join(name), float(mib) * _GB_OF_MIB))
-        except ValueError:  # too few fields, or a memory that is not told
-            continue
+        index, *fields = [field.strip() for field in line.split(",")]
+        memories: list[float] = []
+        if fields and fields[-1].startswith("["):  # [N/A]
+            fields.pop()
+        while len(fields) > 2 and len(memories) < 2:
+            try:
+                memories.insert(0, float(fields[-1]) * _GB_OF_MIB)
+            except ValueError:  # a name, or a memory that is not told
+                break
+            fields.pop()
+        if memories:
+            found.append(Gpu(index, fields[0], ",".join(fields[1:]), *memories))
     return tuple(found)
 
 

@@ -19,8 +19,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.engines import check_expert, does_network_io
 from agents.machine import build, visible_gpu_gb
-from agents.roster import Expert
+from agents.roster import LOCAL, Expert
 from agents.worker import Results, Worker, check_own_package
 from protocols.asks import Ask
 from protocols.errors import Mistake
@@ -114,7 +115,8 @@ class RayWorker:
 
         Raises:
             Mistake: another package called ``agents`` or another moot was imported here, or an
-                expert's engine cannot be made.
+                expert's engine cannot be made, its key is not set here, or its model cannot be
+                loaded here.
         """
         check_own_package()
         if of_driver not in (None, build()):
@@ -122,6 +124,9 @@ class RayWorker:
                 f"node {_node_name()} has moot {build()}, this process moot {of_driver}; install "
                 "the same moot on every node"
             )
+        for expert in self._experts:
+            if does_network_io(expert) or expert.provider in LOCAL:
+                await asyncio.to_thread(check_expert, expert)
         if self._to_measure:
             await self._measure()
         worker = self._worker

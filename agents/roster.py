@@ -28,6 +28,9 @@ from protocols.asks import Sampling
 from protocols.cast import Member
 from protocols.errors import Mistake
 
+LOCAL = ("transformers", "vllm")
+"""Providers whose models run on this machine, or on a worker's."""
+
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRETS = frozenset({"api_key", "apikey", "key", "password", "secret", "token"})
 
@@ -63,7 +66,8 @@ class Expert(BaseModel):
     key_env: str | None = None
     """The environment variable that holds the key, where it is not the provider's usual one."""
     data: str | None = None
-    """The file of recorded answers, for recorded experts. Its content is identity, its path not."""
+    """The file of recorded answers, for recorded experts; the folder of the model, for those that
+    lie on this machine. The content is identity, the path not."""
     gpu_gb: float | None = Field(None, gt=0.0)
     """Memory that the model needs on each of its GPUs, in gigabytes. Not identity."""
     gpus: int = Field(1, ge=1)
@@ -115,6 +119,17 @@ class Expert(BaseModel):
     def provider(self) -> str:
         """The part of the model's name before the first slash."""
         return self.model.partition("/")[0]
+
+
+def written_folder(model: str) -> str | None:
+    """Return the path in a model's name, ``transformers/./models/mathstral``; None: an id of a hub.
+
+    It begins with ``./``, ``../``, ``~`` or ``/``.
+    """
+    provider, _, name = model.partition("/")
+    if provider not in LOCAL or not name.startswith(("./", "../", "~", "/")):
+        return None
+    return name
 
 
 class UnknownExpert(Mistake, KeyError):
@@ -199,7 +214,7 @@ def _expert(label: object, entry: object, where: str, folder: Path | None) -> Ex
         expert = checked(Expert, dict(fields), here)
     if expert.label not in ("", label):
         raise Mistake(f"{here}: is labelled {expert.label!r} too; leave 'label' out")
-    data = expert.data
+    data = expert.data or written_folder(expert.model)
     if data is not None and folder is not None:
         data = str((folder / Path(data).expanduser()).absolute())
-    return expert.model_copy(update={"label": label, "data": data})
+    return expert.model_copy(update={"label": label, "data": data if folder else expert.data})

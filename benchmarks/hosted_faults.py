@@ -1,12 +1,13 @@
 """Hosted experts behind a provider that goes wrong: nothing is lost, nothing is answered twice.
 
-A tenth of all requests gets 429 with ``Retry-After``, 500, or a connection that is cut. The same is
-done again with ``kill -9`` in the middle and the same command afterwards.
+The command is ``moot run`` with the experts' ``base_url`` set on its line. A tenth of all requests
+gets 429 with ``Retry-After``, 500, or a connection that is cut. The same is done again with
+``kill -9`` in the middle and the same command afterwards.
 """
 
 from __future__ import annotations
 
-import asyncio
+import json
 import math
 import os
 import signal
@@ -18,50 +19,46 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agents.engines import identify
-from agents.roster import Expert, Price
+from agents.roster import Price
 from benchmarks.loopback import Loopback
 from benchmarks.measuring import ROOT, Figure, Result
 from benchmarks.workload import SQLITE
-from orchestrator.driver import DriverSettings
-from orchestrator.local_fleet import LocalFleet
-from orchestrator.retry import RetryPolicy
-from orchestrator.run import execute, prepare
-from orchestrator.spec import Entry, RunSpec
 from orchestrator.store import Store
-from protocols.cast import Cast, Member
-from protocols.debate import Debate
-from protocols.question import Question
 
 SHARE = 0.1
 ASKS = 3
 """Of a session: two speeches and a verdict."""
 PRICE = Price(prompt=2.0, completion=8.0)
+STORE = "faults.db"
 
 
-def spec(url: str, sessions: int) -> RunSpec:
-    """Return debates whose experts all live at `url`."""
-    experts = tuple(
-        Expert(label=label, model=f"openai/{label}", base_url=url, price=PRICE)
-        for label in ("debater", "judge")
-    )
-    members = {one.label: (Member(expert=one.label, model=identify(one)),) for one in experts}
-    questions = tuple(
-        Question(id=f"q{i}", text=f"Which of them is number {i}?", options=("this", "that"))
+def write(folder: Path, sessions: int) -> None:
+    """Write the workflow; where its experts live is said on the command line."""
+    price = PRICE.model_dump(include={"prompt", "completion"})
+    workflow = {
+        "questions": {"path": "questions.jsonl"},
+        "experts": {
+            label: {"model": f"openai/{label}", "price": price} for label in ("debater", "judge")
+        },
+        "cast": {"debater": "debater", "judge": "judge"},
+        "protocols": [{"kind": "debate", "rounds": 1, "orders": 1}],
+        "retry": {"attempts": 12, "malformed_attempts": 12, "first_wait_s": 0.05},
+    }
+    (folder / "faults.yaml").write_text(json.dumps(workflow), encoding="utf-8")  # JSON is YAML
+    rows = [
+        {"id": f"q{i}", "text": f"Which of them is number {i}?", "options": ["this", "that"]}
         for i in range(sessions)
-    )
-    entry = Entry("debate", Debate(rounds=1, orders=1), Cast(members=members))
-    return RunSpec("faults", (entry,), questions, experts)
+    ]
+    text = "".join(json.dumps({**row, "gold": "A"}) + "\n" for row in rows)
+    (folder / "questions.jsonl").write_text(text, encoding="utf-8")
 
 
-def command(path: str, url: str, sessions: int) -> None:
-    """Run what is left of the run."""
-    wanted = spec(url, sessions)
-    settings = DriverSettings(
-        retry=RetryPolicy(attempts=12, malformed_attempts=12, first_wait_s=0.05)
-    )
-    with Store.open(path) as store:
-        asyncio.run(execute(store, prepare(store, wanted), wanted, LocalFleet(), settings=settings))
+def command(url: str) -> list[str]:
+    """Return the command line that a user would type."""
+    places = [f"experts.{label}.base_url={url}" for label in ("debater", "judge")]
+    settings = [word for place in places for word in ("--set", place)]
+    moot = [sys.executable, "-m", "workflows.cli", "run", "faults.yaml"]
+    return [*moot, *settings, "--store", STORE, "--json"]
 
 
 class Found(NamedTuple):
@@ -119,15 +116,20 @@ def run(sessions: int, *, killed: bool, seed: int = 1) -> Found:
         tempfile.TemporaryDirectory(prefix="moot-bench-") as folder,
         Loopback("Faulty", share=SHARE, seed=seed, delay_s=0.01) as provider,
     ):
-        path = str(Path(folder) / "faults.db")
-        line = [sys.executable, "-m", "benchmarks.hosted_faults", path, provider.url, str(sessions)]
+        write(Path(folder), sessions)
+        line = command(provider.url)
+        where: dict[str, Any] = {
+            "cwd": folder,
+            "env": {**os.environ, "PYTHONPATH": str(ROOT)},
+            "stdout": subprocess.DEVNULL,
+        }
         if killed:
-            with subprocess.Popen(line, cwd=ROOT) as process:
+            with subprocess.Popen(line, **where) as process:
                 provider.wait(sessions * ASKS // 2)
                 os.kill(process.pid, signal.SIGKILL)
             assert process.returncode == -signal.SIGKILL
-        subprocess.run(line, cwd=ROOT, check=True)
-        return found(path, provider.counts(), sessions)
+        subprocess.run(line, **where, check=True)
+        return found(str(Path(folder) / STORE), provider.counts(), sessions)
 
 
 def measure(runs: int, *, quick: bool) -> Iterator[Result]:
@@ -161,12 +163,9 @@ def measure(runs: int, *, quick: bool) -> Iterator[Result]:
         notes.append(f"faults of the first run, {when}: {told} (before, during: cut)")
     yield Result(
         "hosted_faults",
-        f"{sessions:,} debates of {ASKS} asks through LiteLLM, {SHARE:.0%} of the requests fail",
+        f"{sessions:,} debates of {ASKS} asks by `moot run` through LiteLLM, "
+        f"{SHARE:.0%} of the requests fail",
         SQLITE,
         figures,
         notes,
     )
-
-
-if __name__ == "__main__":
-    command(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from agents.counting import prompt_tokens
+from agents.engine import Attempted
 from agents.engines import is_charged
 from agents.roster import Expert
-from orchestrator.fleet import Dispatch
+from orchestrator.fleet import Dispatch, Results
 from orchestrator.gpu_seconds import GpuSeconds
 from orchestrator.journal import DispatchRecord, ReplyRecord
 from orchestrator.ledger import Amount, Ledger
@@ -29,6 +30,8 @@ REPLY_TOKENS = 1_024
 """The length of a reply that is reserved where neither ``max_tokens`` nor experience limits it."""
 UPPER = 0.95
 """The quantile of the lengths seen of an expert in a role that is reserved from then on."""
+Came = tuple[Pending, Attempted, float]
+"""An ask, what came of an attempt at it, and what that cost by the GPU second."""
 LOST = "lost"
 """The cause of attempts of which nobody knows what became."""
 
@@ -146,8 +149,18 @@ class Accounts:
             self._lengths.learn(ask, usage.completion_tokens)
         return price
 
-    def ended(self, batch: int, count: int) -> None:
-        """Take note that so many attempts of a batch are over."""
+    def came_back(self, results: Results, now: float) -> list[Came]:
+        """Take note that attempts are over; return those of asks that are still open."""
+        price, item = self.gpus.price(results.batch, now), self._item
+        came: list[Came] = []
+        for index, result in results.items:
+            pending = item(results.batch, index)
+            if isinstance(pending, Pending):
+                came.append((pending, result, price))
+        self._ended(results.batch, len(results.items))
+        return came
+
+    def _ended(self, batch: int, count: int) -> None:
         left = self._left.get(batch)
         if left is None:
             return

@@ -5,7 +5,9 @@
     closed --(n failures, no answer between)--> open --(its wait is over)--> probing
     probing --(an answer)--> closed        probing --(a failure)--> open, twice as long
 
-While it is open nothing is sent. One probe then decides. An answer is whatever shows that somebody
+Where many requests are under way, failures come back before answers do (a cut connection is quicker
+than a reply), so n is then half as many as there are. While it is open nothing is sent. One probe
+then decides. An answer is whatever shows that somebody
 is there: a reply, a refusal, also being throttled.
 """
 
@@ -15,7 +17,9 @@ import math
 from typing import Literal
 
 FAILURES = 10
-"""Failures one after another that open a circuit."""
+"""Failures one after another that open a circuit, at least."""
+UNDER_WAY = 0.5
+"""Of the requests under way: so many failures it takes where that is more."""
 WAIT_S = 15.0
 """How long it stays open at first."""
 LONGEST_WAIT_S = 240.0
@@ -53,10 +57,16 @@ class Circuit:
         if self.state == "open":
             self.state = "probing"
 
-    def failed(self, now: float) -> bool:
-        """Take note of a failure; True where the circuit opens by it, or opens again."""
+    def failed(self, now: float, running: int = 0) -> bool:
+        """Take note of a failure; True where the circuit opens by it, or opens again.
+
+        Args:
+            now: seconds, monotonic.
+            running: requests that are still under way.
+        """
         self._failures += 1
-        if self.state == "open" or (self.state == "closed" and self._failures < self._most):
+        most = max(self._most, UNDER_WAY * running)
+        if self.state == "open" or (self.state == "closed" and self._failures < most):
             return False
         if self.state == "probing":
             self._wait_s = min(2 * self._wait_s, self._longest_s)

@@ -5,9 +5,10 @@ Theory. Every ask goes through five stations, and is in exactly one of them:
     yielded -> (ask row durable) -> planned -> running -> (reply row durable) -> sent in
 
 The driver keeps at most a window of sessions live. In each pass of its loop it takes what
-happened since the last one (records that became durable, results from the fleet, waits that are
-over), lets each touch the sessions it concerns, hands everything that is to be recorded to the
-journal in one append, and asks the planner what to start. Nothing else waits for anything.
+happened since the last one (results from the fleet, records that became durable, waits that are
+over). Places that became free are filled at once from what waits; only then does it let each touch
+the sessions it concerns, asks the planner anew, opens more sessions, and hands everything that is
+to be recorded to the journal. Nothing else waits for anything.
 
 Order of writes: the ask row is durable before the ask is dispatched; the reply row is durable
 before the reply is sent into its session. So no reply that was paid for is lost to ``kill -9``,
@@ -17,16 +18,15 @@ and what is repeated after a crash is at most what was in flight.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from agents.engine import Attempted
 from agents.roster import Expert
-from orchestrator.accounts import Accounts
+from orchestrator.accounts import Accounts, Came
 from orchestrator.driver_settings import DriverSettings
-from orchestrator.fleet import Dispatch, Fleet, FleetEvent, Inbox, Results, WorkerLost
+from orchestrator.fleet import Action, Dispatch, Fleet, FleetEvent, Inbox, Results, WorkerLost
 from orchestrator.gates import Gates
 from orchestrator.journal import AskRecord, Journal, JournalRecord, OutcomeRecord, ReplyRecord
 from orchestrator.leasing import Lease, Want
@@ -44,11 +44,13 @@ from orchestrator.live import (
 )
 from orchestrator.metrics import Meters
 from orchestrator.plan import AsksArrived, Cancelled, ExpertThrottled, Planner
-from orchestrator.progress import Ended, Ending, Progress
+from orchestrator.progress import AllWorkersLost, Ended, Ending, Progress, Tally
 from orchestrator.reply_cache import CacheKeys, LookUp, ReplyCache, cached_record
 from orchestrator.retry import TryAgain
 from orchestrator.routes import Routes
+from orchestrator.sharing import take_over
 from orchestrator.tuning import quiet_garbage_collector
+from orchestrator.waits import Waits
 from protocols.errors import MootError
 from protocols.replies import Reply
 from protocols.tape import Finished, advance
@@ -58,13 +60,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AllWorkersLost", "Driver", "DriverSettings", "Ended", "Ending", "Progress"]
 
-PROGRESS_EVERY_S = 0.1
+STARTING_TURNS = 4
+"""Turns of the event loop in which a dispatch gets on its way: its task, its stream, its calls."""
 ADMIT_FIRST, ADMIT_AT_ONCE = 64, 500
 """Sessions that are opened in one pass: few at first, so that the first asks leave soon."""
-
-
-class AllWorkersLost(MootError):
-    """No worker is left to run on; what is recorded is kept, and the same command resumes."""
 
 
 class Driver:
@@ -95,23 +94,19 @@ class Driver:
         self._fleet = fleet
         self._journal = journal
         self._experts = experts
-        self._on_progress = on_progress
         self._inbox = Inbox()
         self._lease = lease
         self._keys = CacheKeys(experts)
         self._cache = ReplyCache(self._keys, look_up, self._inbox.wake) if look_up else None
+        self._came: list[Came] = []
         self._durable: list[Any] = []
         self._records: list[JournalRecord] = []
         self._tokens: list[Any] = []
-        self._waits: list[tuple[float, int, Pending]] = []
+        self._waits = Waits()
         self._live = 0
         self._in_journal = 0
-        self._total = 0
-        self._done = 0
-        self._counts = {"asks": 0, "failed": 0, "attempts": 0}
+        self._tally = Tally(on_progress)
         self._stopping = False
-        self._began = 0.0
-        self._reported = 0.0
 
     def stop(self) -> None:
         """Start nothing more; what runs is finished and recorded, then :meth:`run` returns."""
@@ -129,13 +124,16 @@ class Driver:
         Raises:
             AllWorkersLost: no worker is left.
         """
-        self._began = time.monotonic()
-        self._total, self._done = total, done
+        self._tally.begin(time.monotonic(), total=total, done=done)
         self._journal.start(self._on_durable)
         try:
             with quiet_garbage_collector():
                 await self._fleet.start(self._experts, self._inbox)
                 await self._loop(iter(jobs))
+        except BaseException:
+            with suppress(MootError):  # of a journal that fails: that is told already
+                self._keep_what_came()
+            raise
         finally:
             self.meters.close(self.planner, time.monotonic())
             await self._fleet.close()
@@ -144,7 +142,7 @@ class Driver:
                     await helper.close()
             await self._journal.close()
         progress = self._progress(time.monotonic())
-        self._report(progress)
+        self._tally.report(progress)
         if self.ledger.exhausted:
             return Ended("budget", progress, self.ledger.reached)
         return Ended("stopped" if self._stopping else "finished", progress)
@@ -153,32 +151,32 @@ class Driver:
         more = True
         while True:
             now = time.monotonic()
-            more = more and self._may_start() and self._admit(jobs)
-            if self.ledger.tick(now - self._began) and not self.planner.cancelled:
+            if self.ledger.tick(now - self._tally.began) and not self.planner.cancelled:
                 self.planner.apply(Cancelled(), now)
             for event in self._inbox.take():
                 self._on_event(event, now)
+            if self._came:
+                await self._refill(now)
+                self._record_came(now)
             durable, self._durable = self._durable, []
             for tokens in durable:
                 self._on_tokens(tokens)
             if self._cache:
                 self._on_looked_up(self._cache.take())
             self._end_waits(now)
-            wake_at = self._plan(now)
+            actions, wake_at = self._plan(now)
+            await self._perform(actions, now)
+            starts = not self._stopping and not self.ledger.exhausted
+            more = more and starts and self._admit(jobs)
             self.meters.flush(self.planner, now)
             self._flush()
-            if now - self._reported >= PROGRESS_EVERY_S:
-                self._reported = now
-                self._report(self._progress(now))
+            self._tally.tell(now, self._progress)
             if self._is_over(more):
                 return
             if self._durable or (more and self._live < self.settings.window):
                 await asyncio.sleep(0)  # there is more to do; let the fleet's tasks run first
                 continue
             await self._inbox.wait(self._timeout(wake_at, now))
-
-    def _may_start(self) -> bool:
-        return not self._stopping and not self.ledger.exhausted
 
     def _is_over(self, more: bool) -> bool:
         if self._in_journal or self._durable or self._records or self.planner.in_flight:
@@ -231,6 +229,7 @@ class Driver:
                 self._lease.begin(token, self._inbox.wake)
             elif self.planner.item(token.batch, 0) is not None:  # its worker may be lost meanwhile
                 self._fleet.perform(token)
+        arrived = take_over(arrived, self._take_over)
         self._hand_over(self._cache.hold(arrived) if self._cache else arrived)
 
     def _on_looked_up(self, looked_up: Sequence[tuple[Pending, Hit | None]]) -> None:
@@ -238,11 +237,22 @@ class Driver:
         for pending, hit in looked_up:
             place = pending.ask.place
             if hit is not None and place is not None:
-                self._counts["asks"] += 1
-                self._records.append(cached_record(pending, place, hit))
-                if pending.session.put(pending.slot, hit.reply):
-                    self._tokens.append(pending.session)
+                self._take_over(pending, cached_record(pending, place, hit))
         self._hand_over([pending for pending, hit in looked_up if hit is None])
+
+    def _take_over(self, pending: Pending, record: ReplyRecord) -> None:
+        """Take a reply for which no call was made."""
+        self._tally.asks += 1
+        self._keep(pending, record)
+        if pending.session.put(pending.slot, record.reply):
+            self._tokens.append(pending.session)
+
+    def _keep(self, pending: Pending, record: ReplyRecord) -> None:
+        """Record an attempt; hand an accepted reply on to the sessions that share it."""
+        self._records.append(record)
+        if record.accepted and (shared := pending.session.job.shared):
+            for other, taken in shared.give(pending, record):
+                self._take_over(other, taken)
 
     def _hand_over(self, items: list[Pending]) -> None:
         """Give asks to the planner, as far as the budget allows; the others stay missing."""
@@ -266,16 +276,12 @@ class Driver:
 
     def _end(self, record: OutcomeRecord) -> None:
         self._records.append(record)
-        self._done += 1
+        self._tally.done += 1
 
     def _on_event(self, event: FleetEvent, now: float) -> None:
+        """Tell the planner, and keep what came back until it is decided on."""
         if isinstance(event, Results):
-            gpu_price = self.accounts.gpus.price(event.batch, now)
-            for index, result in event.items:
-                pending = self.planner.item(event.batch, index)
-                if isinstance(pending, Pending):
-                    self._on_result(pending, result, now, gpu_price)
-            self.accounts.ended(event.batch, len(event.items))
+            self._came += self.accounts.came_back(event, now)
         else:
             self.meters.on_event(event)
             if isinstance(event, WorkerLost):
@@ -284,16 +290,31 @@ class Driver:
         if isinstance(event, WorkerLost) and not event.replaced and not self.planner.workers:
             raise AllWorkersLost(f"the last worker is gone: {event.message}")
 
-    def _on_result(
-        self,
-        pending: Pending,
-        result: Attempted,
-        now: float,
-        gpu_price: float = 0.0,
-        *,
-        final: bool = False,
-    ) -> None:
+    async def _refill(self, now: float) -> None:
+        """Fill the places that became free, before what came back is recorded."""
+        if not self._stopping:
+            self.planner.settle(False)
+            await self._perform(self.planner.plan(now)[0], now)
+            if self._tokens:
+                self._flush()
+
+    def _record_came(self, now: float) -> None:
+        came, self._came = self._came, []
+        for item in came:
+            self._on_result(item, now)
+
+    def _keep_what_came(self) -> None:
+        """Record what came back before an error or a cancellation ended the loop."""
+        now = time.monotonic()
+        for event in self._inbox.take():
+            if isinstance(event, Results):
+                self._came += self.accounts.came_back(event, now)
+        self._record_came(now)
+        self._flush()
+
+    def _on_result(self, came: Came, now: float, *, final: bool = False) -> None:
         """Decide on an attempt, record it, and send it in once it is durable."""
+        pending, result, gpu_price = came
         decision = self._routes.decide(pending, result, final=final)
         again = isinstance(decision, TryAgain)
         self._record(pending, decision.reply, gpu_price, accepted=not again)
@@ -303,35 +324,32 @@ class Driver:
                 until = now + decision.wait_s
                 self.planner.apply(ExpertThrottled(pending.expert, until), now)
             pending.turn_to(decision.expert)
-            heapq.heappush(self._waits, (now + decision.wait_s, id(pending), pending))
+            self._waits.put(now + decision.wait_s, pending)
         elif pending.session.put(pending.slot, decision.reply):
             self._tokens.append(pending.session)
 
     def _record(self, pending: Pending, reply: Reply, gpu_price: float, *, accepted: bool) -> None:
         price = self.accounts.settle(pending, reply, gpu_price=gpu_price)
         self.meters.on_reply(pending.expert, reply, price)
-        self._counts["attempts"] += 1
+        self._tally.attempts += 1
         if accepted:
-            self._counts["asks"] += 1
-            self._counts["failed"] += reply.failed
+            self._tally.asks += 1
+            self._tally.failed += reply.failed
         place = pending.ask.place
         assert place is not None
         session, attempt = pending.session.job.session, pending.attempt
         key = self._keys.for_reply(pending, reply) if accepted else None
         record = ReplyRecord(session, place, attempt, accepted, reply, price, price, cache_key=key)
-        self._records.append(self._routes.signed(pending, record))
+        self._keep(pending, self._routes.signed(pending, record))
 
     def _end_waits(self, now: float) -> None:
-        ready: list[Pending] = []
-        while self._waits and self._waits[0][0] <= now:
-            ready.append(heapq.heappop(self._waits)[2])
-        self._hand_over(ready)
+        self._hand_over(self._waits.take(now))
         if self.accounts.parked and (freed := self.accounts.unpark()):
             self.planner.apply(AsksArrived(freed), now)
         if self._lease and (want := self._lease.want(self.accounts.first_parked())):
             self._tokens.append(want)
 
-    def _plan(self, now: float) -> float | None:
+    def _plan(self, now: float) -> tuple[list[Action], float | None]:
         """Start what the planner wants started; fail what no worker can ever host."""
         if self._stopping and not self.planner.cancelled:
             self.planner.apply(Cancelled(), now)
@@ -339,9 +357,12 @@ class Driver:
         for expert, reply in self._routes.hopeless(self.planner, now):
             for item in self.planner.drain(expert):
                 if isinstance(item, Pending):
-                    self._on_result(item, reply, now, final=True)
+                    self._on_result((item, reply, 0.0), now, final=True)
         self.planner.settle(not (self._in_journal or self._durable or self._tokens))
-        actions, wake_at = self.planner.plan(now)
+        return self.planner.plan(now)
+
+    async def _perform(self, actions: Sequence[Action], now: float) -> None:
+        """Begin what the planner wants, and let it get on its way before anything else is done."""
         for action in actions:
             if isinstance(action, Dispatch):
                 self.meters.on_dispatch(action.expert, len(action.asks))
@@ -350,7 +371,8 @@ class Driver:
                     self._tokens.append(action)
                     continue
             self._fleet.perform(action)
-        return wake_at
+        for _ in range(STARTING_TURNS if actions else 0):
+            await asyncio.sleep(0)
 
     def _flush(self) -> None:
         """Hand everything that is to be recorded to the journal, with what waits for it."""
@@ -364,30 +386,13 @@ class Driver:
 
     def _timeout(self, wake_at: float | None, now: float) -> float | None:
         """Seconds until something is due by itself."""
-        shown = self._on_progress is not None or self.meters.sinks
-        times = [self._reported + 1.0] if shown else []
-        if wake_at is not None:
-            times.append(wake_at)
-        if self._waits and not self._stopping:
-            times.append(self._waits[0][0])
+        times = [self._tally.due(watched=bool(self.meters.sinks)), wake_at]
+        if not self._stopping:
+            times += [self._waits.next_at, self.gates.due(now)]
         if (left_s := self.ledger.left_s) is not None:
             times.append(now + left_s)
-        if (silent_until := self.gates.due(now)) is not None and not self._stopping:
-            times.append(silent_until)
-        return max(min(times) - now, 0.0) if times else None
+        at = min([one for one in times if one is not None], default=None)
+        return None if at is None else max(at - now, 0.0)
 
     def _progress(self, now: float) -> Progress:
-        return Progress(
-            sessions=self._total,
-            sessions_done=self._done,
-            asks_done=self._counts["asks"],
-            replies_failed=self._counts["failed"],
-            attempts=self._counts["attempts"],
-            in_flight=self.planner.in_flight,
-            paid=self.ledger.paid,
-            elapsed_s=now - self._began,
-        )
-
-    def _report(self, progress: Progress) -> None:
-        if self._on_progress:
-            self._on_progress(progress)
+        return self._tally.progress(now, in_flight=self.planner.in_flight, paid=self.ledger.paid)

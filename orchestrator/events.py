@@ -10,7 +10,7 @@
     throttled       count, since the last such event
     progress        once a second: sessions, done, rate, in flight, spend, failures, queues
     driver_lost     driver, message: a process of a run with several died
-    circuit_open, circuit_closed, endpoint_given_up
+    circuit_open, circuit_closed, endpoint_given_up, endpoint_rests
                     endpoint, message: a hosted endpoint does not answer, or does again
     ended           how, and the figures of the whole call
 

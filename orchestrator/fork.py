@@ -16,6 +16,7 @@ from orchestrator.live import first_failed_turn
 from orchestrator.provenance import code_revision, package_versions
 from orchestrator.rebuild import Rebuilder, stored_kind
 from orchestrator.run import Prepared, new_session
+from orchestrator.sharing import first_turn_of
 from orchestrator.spec import Difference, Entry, Wanted
 from protocols.canonical import canonical_json, sha256_hex
 from protocols.cast import Cast, Member, Team
@@ -52,16 +53,6 @@ class Changes:
     def protocol(self, protocol: Protocol) -> Protocol:
         """Return `protocol` with the changed parameters."""
         return make_protocol(stored_kind(protocol), {**protocol.parameters(), **self.parameters})
-
-
-def first_turn_of(store: Store, session_ids: Sequence[int], role: str) -> dict[int, int]:
-    """Return the first turn in which each session asks `role`; others are absent."""
-    turns: dict[int, int] = {}
-    for row in store.ask_rows(session_ids):
-        if row["role"] == role:
-            session = int(row["session"])
-            turns[session] = min(turns.get(session, row["turn"]), row["turn"])
-    return turns
 
 
 def fork_run(

@@ -55,8 +55,10 @@ SHORTEST_S = 0.1
 ENOUGH = 4
 """Answers that make a rate."""
 PATIENCE_S = 600.0
+TOLD_S = 10.0
+"""From how long on people are told that an endpoint rests."""
 
-ChangeKind = Literal["circuit_open", "circuit_closed", "endpoint_given_up"]
+ChangeKind = Literal["circuit_open", "circuit_closed", "endpoint_given_up", "endpoint_rests"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,13 @@ class Gate:
     def running(self) -> int:
         """Requests that are under way."""
         return len(self._open)
+
+    @property
+    def per_minute(self) -> tuple[float | None, float | None]:
+        """Requests and tokens a minute that are kept to, named by the user or by the provider."""
+        buckets = (self._requests, self._tokens)
+        requests, tokens = [None if one is None else one.rate * MINUTE_S for one in buckets]
+        return requests, tokens
 
     def next_at(self, ask: Ask, now: float) -> float:
         """Return when a request may go: `now` or earlier: now; infinite: not before one ends."""
@@ -206,6 +215,10 @@ class Gate:
             self._tell_closed()
         if self._silent_since is None:
             self._silent_since = now
+        if result.wait_s >= TOLD_S and now + result.wait_s > self.rests_until + TOLD_S:
+            why = f"{self.endpoint}: asks to be left alone for {result.wait_s:,.0f} s"
+            message = f"{why}: {self._why.message}"
+            self.changes.append(Change("endpoint_rests", self.endpoint, message))
         self.rests_until = max(self.rests_until, now + result.wait_s)
         if self._tokens is not None:
             self._tokens.give(request.tokens)
@@ -234,7 +247,7 @@ class Gate:
         self._found.hold(0.0)
 
     def _failed(self, failure: Failure, now: float) -> None:
-        if self.circuit.failed(now):
+        if self.circuit.failed(now, self.running):
             if self._silent_since is None:
                 self._silent_since = now
             self._why = failure

@@ -68,6 +68,7 @@ def figures(
         experts = read["experts"]
         queues = {label: meters["queue"] for label, meters in experts.items() if meters["queue"]}
         found.update(queues=queues, resident=read["resident"], experts=experts)
+        found["loading"] = driver.planner.loading()
     return found
 
 
@@ -77,6 +78,7 @@ def summed(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     queues: Counter[str] = Counter()
     experts: dict[str, Counter[str]] = {}
     resident: dict[str, list[str]] = {}
+    loading: dict[str, str] = {}
     for part in parts:
         for name in COUNTS:
             total[name] += part.get(name, 0)
@@ -87,12 +89,14 @@ def summed(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             largest = max(known[LARGEST], meters.get(LARGEST, 0))
             known.update(meters)
             known[LARGEST] = largest
+        loading.update(part.get("loading", {}))
         for worker, names in part.get("resident", {}).items():
             there = resident.setdefault(worker, [])
             there += [name for name in names if name not in there]
     total["rate"] = round(total["rate"], 1)
     by_expert = {expert: dict(meters) for expert, meters in experts.items()}
-    return {**total, "queues": dict(queues), "resident": resident, "experts": by_expert}
+    seen = {"queues": dict(queues), "resident": resident, "loading": loading}
+    return {**total, **seen, "experts": by_expert}
 
 
 class Rate:

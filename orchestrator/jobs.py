@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from orchestrator.live import Job, forked, repeated
 from orchestrator.rebuild import Rebuilder
 from orchestrator.sharding import ALL_SHARDS
+from orchestrator.sharing import SharedTapes
 from protocols.messages import Place
 from protocols.tape import Tape
 
@@ -85,6 +86,7 @@ class OpenJobs:
 def _jobs(store: Store, run_id: int, rows: Sequence[SessionRow]) -> Iterator[Job]:
     """Yield a job for each session."""
     rebuilder = Rebuilder(store)
+    sharing = SharedTapes(store, rebuilder, run_id, rows)
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
         ids = [row.id for row in chunk]
@@ -96,8 +98,12 @@ def _jobs(store: Store, run_id: int, rows: Sequence[SessionRow]) -> Iterator[Job
         prices = store.list_prices(parents)
         own = {parent for parent, run in store.run_ids(parents).items() if run == run_id}
         rebuilder.preload(chunk)
-        for row, loaded in zip(chunk, store.tapes(ids), strict=True):
-            yield _job(row, loaded.tape, attempts.get(row.id, {}), rebuilder, (own, tapes, prices))
+        recorded = {one.session: one.tape for one in store.tapes(ids)}
+        shared = sharing.of(chunk, recorded)
+        for row in chunk:
+            found = (recorded.pop(row.id), attempts.get(row.id, {}))
+            job = _job(row, *found, rebuilder, (own, tapes, prices))
+            yield replace(job, shared=shared[row.id]) if row.id in shared else job
 
 
 def _job(

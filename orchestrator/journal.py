@@ -24,8 +24,8 @@ another version of its protocol."""
 
 
 Source = Literal["inherited", "cache"]
-"""inherited: from the tape of the session that this one branches off. cache: a recorded reply to
-the same ask."""
+"""inherited: from the tape of the session that this one branches off, or of one that differs only
+in the judge. cache: a recorded reply to the same ask."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 from agents.engine import Attempted, Throttled
 from orchestrator.journal import AskRecord, JournalRecord, OutcomeRecord, ReplyRecord
 from orchestrator.ledger import Amount
+from orchestrator.sharing import SharedTape
 from protocols.asks import Ask
 from protocols.canonical import canonical_json, clean_text
 from protocols.cast import Cast
@@ -55,6 +56,8 @@ class Job:
     """Attempts recorded so far at asks that have no accepted reply."""
     branch: Branch | None = None
     """Set for a branch whose inherited turns are not recorded yet."""
+    shared: SharedTape | None = field(default=None, repr=False, compare=False)
+    """What it shares with sessions that differ only in the judge."""
 
     def start(self) -> Session[Outcome]:
         """Return a fresh session."""

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from agents import machine
-from agents.roster import Expert
+from agents.roster import LOCAL, Expert
 from orchestrator.placement import Node, NoRoom, Place, asked, plan_places
 from protocols.errors import Mistake
 
@@ -62,6 +62,11 @@ def local_places(
 def _too_few(expert: Expert, found: int, gpus: int | None) -> str:
     verb = "was" if found == 1 else "were"
     missing = f"{found} of {gpus} GPUs {verb}" if found else "no GPU was"
+    if expert.provider in LOCAL:
+        return (
+            f"{expert.label or expert.model} needs a GPU (gpu_gb), and {missing} found here; leave "
+            "gpu_gb out to run the model on the CPU, or use a fleet that has GPUs"
+        )
     return (
         f"{expert.label or expert.model} needs a GPU (gpu_gb), and {missing} found here; give the "
         "fleet's gpus and gpu_gb (simulated experts need no real ones), or serve the model "

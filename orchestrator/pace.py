@@ -4,7 +4,8 @@ Theory. An engine that runs b requests makes a step, one token for each of them,
 t0 + t1·b seconds. The priors give t0 and t1; what is learned is one factor per expert: how many
 times longer its steps take than the prior says. An ask that was dispatched with b running and
 came back after s seconds with n tokens has seen steps of s / n seconds. A load takes what the last
-loads of that expert took, weighted towards the latest.
+loads of that expert took, weighted towards the latest; one that took less than half is believed at
+once: weights that came from disk the first time come from host memory from then on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Mapping
 
 NEWEST = 0.3
 """The weight of a new measurement of a load."""
+MUCH_FASTER = 0.5
+"""The share of what is known that a load takes at most where it is believed at once."""
 STEP_NEWEST = 0.05
 """The weight of one ask in the measurement of steps."""
 
@@ -51,7 +54,9 @@ class Pace:
         """Take note of a load."""
         seconds = max(seconds, 0.0)
         if expert in self._measured:
-            seconds = NEWEST * seconds + (1 - NEWEST) * self._loads[expert]
+            known = self._loads[expert]
+            if seconds > MUCH_FASTER * known:
+                seconds = NEWEST * seconds + (1 - NEWEST) * known
         elif not self._measured:
             self._load_s = seconds  # a better guess for the others than the prior
         self._measured.add(expert)

@@ -174,8 +174,11 @@ class Planner:
 
     def resident(self) -> dict[str, tuple[str, ...]]:
         """Return the experts that are loaded, by GPU worker."""
-        gpus = self._gpus.board.gpus
-        return {name: tuple(sorted(gpus[name].resident)) for name in sorted(gpus)}
+        return {n: tuple(sorted(g.resident)) for n, g in sorted(self._gpus.board.gpus.items())}
+
+    def loading(self) -> dict[str, str]:
+        """Return the experts that are just being loaded, by GPU worker."""
+        return {n: g.loading for n, g in sorted(self._gpus.board.gpus.items()) if g.loading}
 
     def queue_lengths(self) -> dict[str, int]:
         """Return how many asks are not dispatched yet, by expert."""
@@ -374,21 +377,16 @@ class Planner:
     def _rehost(self) -> None:
         """Find anew what must be loaded, and move the queues of what changed."""
         hosted = self._hosted.hosts
-        loadable = {
-            expert
-            for gpu in self._gpus.board.gpus.values()
-            for expert in gpu.limits
-            if expert not in hosted
-        }
-        gone, come = self._loadable - loadable, loadable - self._loadable
-        self._loadable = loadable
+        gpus = self._gpus.board.gpus.values()
+        loadable = {expert for gpu in gpus for expert in gpu.limits if expert not in hosted}
+        come, self._loadable = loadable - self._loadable, loadable
         for expert in sorted(come):
             for item in self._hosted.drain(expert):
                 self._gpus.push(item)
             if until := self._hosted.rests_until(expert):
                 self._gpus.rest(expert, until)
-        for expert in sorted(gone):
-            if hosted.get(expert):
+        for expert in sorted(self._gpus.board.lanes):  # also what waited while nobody hosted it
+            if expert not in loadable and hosted.get(expert):
                 self._move(expert)
         for expert in [e for e in self._refused if hosted.get(e) or e in loadable]:
             del self._refused[expert]

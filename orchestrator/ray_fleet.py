@@ -13,6 +13,7 @@ resident.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,8 @@ class RayFleet(Fleet):
         workers: how many API workers; None is one on each node that has CPUs.
         gpus: the most GPUs to take; None is all that the experts have a use for.
         gpu_gb: the memory of each GPU that experts may take; None is measured on the nodes.
-        patience_s: how long the cluster may take to answer, and then to offer what the experts
-            ask for (an autoscaler may start nodes meanwhile).
+        patience_s: how long the cluster may take to answer and to offer what the experts ask for
+            (an autoscaler may start nodes meanwhile), both together.
         shared: the name under which several drivers share the API workers; None shares nothing.
         share: (which driver this is, counted from 0; how many there are).
     """
@@ -84,12 +85,13 @@ class RayFleet(Fleet):
         self._inbox, self._closing = inbox, False
         if self._wishes.shared is not None:
             _refuse_gpus(shipped)
+        deadline = time.monotonic() + self._wishes.patience_s
         try:
             await self._connect()
             self._keepers = Keepers(
                 self._wishes, shipped, inbox, self._begin, connected=self._connected
             )
-            await self._keepers.open()
+            await self._keepers.open(deadline)
         except BaseException:
             await self.close()
             raise

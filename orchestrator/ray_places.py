@@ -129,19 +129,21 @@ class Keepers:
         self._planned_for: frozenset[str] = frozenset()
         """The nodes that lived when places were last planned."""
         self._started = False
-        self.actors: dict[str, Any] = {}
-        """The workers that joined, by name."""
+        self.actors: dict[str, Any] = {}  # the workers that joined, by name
 
-    async def open(self) -> None:
+    async def open(self, deadline: float) -> None:
         """Make the workers, and return when all joined, or some did in good time.
+
+        Until `deadline`, on the monotonic clock, nodes may come that offer what is wanted.
 
         Raises:
             Mistake: the cluster has no room for a worker, its workers do not import this moot, or
                 an expert cannot be served there.
         """
-        deadline = time.monotonic() + self._wishes.patience_s
-        await self._open(await self._plan(deadline), deadline)
-        await self._first_workers(deadline)
+        places = await self._plan(deadline)
+        joined = time.monotonic() + self._wishes.patience_s
+        await self._open(places, joined)
+        await self._first_workers(joined)
         self._begin(self._follow_nodes())
 
     def lose(self, worker: str) -> None:

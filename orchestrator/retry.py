@@ -12,7 +12,7 @@ otherwise be asked for ever.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -85,8 +85,15 @@ class RetryPolicy(BaseModel):
     ) -> Accept | TryAgain:
         """Try again, unless that would take too long in all."""
         if spent_s + wait_s > self.longest_total_s:
-            return Accept(reply)
+            return Accept(_too_long(reply, wait_s) if throttled else reply)
         return TryAgain(reply, wait_s, throttled)
+
+
+def _too_long(reply: Reply, wait_s: float) -> Reply:
+    """Return the reply of an ask that is not made again, which says what it would have waited."""
+    assert reply.failure is not None
+    said = f"{reply.failure.message} (to wait {wait_s:,.0f} s more passes retry.longest_total_s)"
+    return replace(reply, failure=replace(reply.failure, message=said))
 
 
 @dataclass(frozen=True, slots=True)

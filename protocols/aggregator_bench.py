@@ -103,8 +103,8 @@ def bench_answers(question: Question, cast: Cast) -> list[str]:
     if not fits or not all(isinstance(text, str) and text for text in shown or ()):
         raise Mistake(
             f"the asset {BENCH!r} needs {SHOWN} answers to question {question.id!r}, as texts; "
-            "leave the question out, or make the asset from evidence that holds one right and "
-            "two wrong answers to it"
+            "leave the question out (moot experts bench --questions writes those that it holds), "
+            "or make the asset from evidence that holds one right and two wrong answers to it"
         )
     return list(shown or ())
 

@@ -46,9 +46,9 @@ CONFINED = {
     "sqlalchemy": STORE,
     "alembic": STORE,
     "psycopg": STORE,
-    "safetensors": ("agents/weights.py",),
-    "torch": ("agents/transformers_", "agents/weights.py", "agents/vllm_engine.py"),
-    "transformers": ("agents/transformers_", "agents/weights.py"),
+    "safetensors": ("agents/weights",),
+    "torch": ("agents/transformers_", "agents/weights", "agents/vllm_engine.py"),
+    "transformers": ("agents/transformers_", "agents/weights"),
     "vllm": ("agents/vllm_engine.py",),
 }
 """Where a library may be imported: these files, or everything under these folders."""

@@ -1,8 +1,7 @@
-"""Agreement of readings with each other: both orders, several experts, several runs.
+"""Agreement of experts with each other, and of a protocol with itself from run to run.
 
-Pure functions over plain mappings by question, so that anything that was chosen can be handed in.
-A choice is the place of an option in the question's own order, whatever was shown first; None is no
-choice (a tie, or nothing readable). Questions that are missing altogether are not in the mappings.
+Pure functions over plain mappings by question. What both orders of a judge agree on stands in
+``judge_figures.py``.
 """
 
 from __future__ import annotations
@@ -12,14 +11,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log2
 from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
-from workflows.intervals import MeanOutcome, mean_outcome
+from workflows.intervals import mean_outcome
+from workflows.wording import counted_of
 
-EVEN = 1e-6
-"""Probabilities this close are equal."""
-
-BothOrders = tuple[int | None, int | None]
-"""What was chosen with the options in their own order, and with the two swapped."""
+if TYPE_CHECKING:
+    from workflows.table import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,69 +48,6 @@ class ExpertEntropy:
     left_out: int
     unread: int
     """Answers that could not be read; they do not count."""
-
-
-def choice(reading: Sequence[float]) -> int | None:
-    """Return the place of the likeliest option; None where several are, or none is given."""
-    top = max(reading, default=0.0)
-    likeliest = [place for place, value in enumerate(reading) if value >= top - EVEN]
-    return likeliest[0] if len(likeliest) == 1 else None
-
-
-def flip_rate(
-    choices: Mapping[str, BothOrders], clusters: Mapping[str, str] | None = None, *, seed: int = 0
-) -> MeanOutcome:
-    """Return the share of questions where the choice changes when the options are swapped.
-
-    Questions without a choice in one of the orders are missing: not told, so neither flipped nor
-    kept; the bounds say what they could be.
-    """
-    return mean_outcome(
-        {q: None if None in pair else float(pair[0] != pair[1]) for q, pair in choices.items()},
-        clusters,
-        seed=seed,
-    )
-
-
-def right_in_both(
-    choices: Mapping[str, BothOrders],
-    right: Mapping[str, int],
-    clusters: Mapping[str, str] | None = None,
-    *,
-    seed: int = 0,
-) -> MeanOutcome:
-    """Return the share of questions where the right option is chosen in both orders.
-
-    No choice is not right. A question whose right option is not known is missing.
-    """
-    return mean_outcome(
-        {
-            q: float(pair == (right[q], right[q])) if q in right else None
-            for q, pair in choices.items()
-        },
-        clusters,
-        seed=seed,
-    )
-
-
-def first_position_share(
-    choices: Mapping[str, BothOrders], clusters: Mapping[str, str] | None = None, *, seed: int = 0
-) -> MeanOutcome:
-    """Return the share of choices between two options that fall on the one shown first.
-
-    Both orders of a question are one observation, their mean: without a preference for a position
-    it is a half, however easy the questions are. A question without a choice in one of the orders
-    is missing, as one order alone would mix the preference with which option is better.
-
-    Raises:
-        ValueError: a choice is not one of two options.
-    """
-    values: dict[str, float | None] = {}
-    for question, pair in choices.items():
-        if any(one not in (0, 1, None) for one in pair):
-            raise ValueError(f"{question!r}: {pair} are no choices between two options")
-        values[question] = None if None in pair else ((pair[0] == 0) + (pair[1] == 1)) / 2
-    return mean_outcome(values, clusters, seed=seed)
 
 
 def expert_entropy(answers: Mapping[str, Sequence[Hashable | None]]) -> ExpertEntropy:
@@ -154,3 +89,26 @@ def run_spread(runs: Sequence[Mapping[str, float | None]]) -> RunSpread:
         changing=fmean(len(set(values)) > 1 for values in complete) if complete else None,
         left_out=len(outcomes) - len(complete),
     )
+
+
+def agreement_lines(rows: Sequence[Row]) -> list[str]:
+    """Say how far experts differed in a vote, and protocols from repeat to repeat."""
+    said = []
+    for row in rows:
+        entropy, spread = row.entropy, row.spread
+        if entropy is not None and entropy.bits is not None:
+            over = counted_of(entropy.questions, "question")
+            said.append(
+                f"{row.name}: a question's experts differ in their answers by "
+                f"{entropy.bits:.2f} bits on the average (entropy; {over} with two readable "
+                "answers or more)"
+            )
+        if spread is not None and spread.mean is not None and spread.deviation is not None:
+            changing = "" if spread.changing is None else f", {100 * spread.changing:.1f} % change"
+            said.append(
+                f"{row.name}: {100 * spread.mean:.1f} % on the average of "
+                f"{counted_of(len(spread.accuracies), 'repeat')}, with a standard deviation of "
+                f"{100 * spread.deviation:.1f} points; of "
+                f"{counted_of(spread.questions, 'question')} complete in all{changing or ' none'}"
+            )
+    return said

@@ -76,7 +76,7 @@ async def run_async(
         inputs = load_inputs(loaded)
         spec = run_spec(loaded, inputs)
         where = Where.chosen(loaded.fleet, fleet, address, drivers)
-        where.check()
+        where.check(spec.experts)
         notes = (
             *check_budget(spec, loaded.budget),
             *inputs.questions.notes,
@@ -155,6 +155,7 @@ async def compare_async(
     roster: Mapping[str, Any] | None = None,
     *,
     cast: Mapping[str, Any] | None = None,
+    casts: Mapping[str, Any] | None = None,
     hooks: Hooks | None = None,
     **settings: Any,
 ) -> RunResult:
@@ -176,6 +177,7 @@ async def compare_async(
         "protocols": entries,
         "experts": dict(roster or {}),
         "cast": dict(cast or {}),
+        "casts": dict(casts or {}),
         **settings,
     }
     if isinstance(data.get("profile"), str | Path):
@@ -190,6 +192,7 @@ def compare(
     roster: Mapping[str, Any] | None = None,
     *,
     cast: Mapping[str, Any] | None = None,
+    casts: Mapping[str, Any] | None = None,
     hooks: Hooks | None = None,
     **settings: Any,
 ) -> RunResult:
@@ -200,6 +203,8 @@ def compare(
         questions: a file, or a mapping as in a workflow file.
         roster: experts by label, as in a workflow file; recorded answers bring their own.
         cast: role -> expert.
+        casts: role -> experts, a grid: every protocol is run with every combination. Sessions that
+            differ only in the judge share their tape up to the judge's first turn.
         hooks: what to hear on the way.
         settings: further keys of a workflow file: ``profile``, ``pool``, ``store``, ``seed``...
 
@@ -207,7 +212,7 @@ def compare(
         Mistake: one line for what is wrong.
     """
     return asyncio.run(
-        compare_async(protocols, questions, roster, cast=cast, hooks=hooks, **settings)
+        compare_async(protocols, questions, roster, cast=cast, casts=casts, hooks=hooks, **settings)
     )
 
 

@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 from pydantic import JsonValue
 
 from agents.settings import read_yaml, suggestion
+from protocols.aggregator_bench import BENCH, bench_answers
+from protocols.aggregators import AGGREGATORS, AggregatorScores
 from protocols.canonical import clean_text
 from protocols.cast import Asset, Cast
 from protocols.contract import Protocol
@@ -21,6 +23,7 @@ from protocols.convincing import CONVINCING, ConvincingSamples
 from protocols.errors import Mistake
 from protocols.evidence import EVIDENCE
 from protocols.judging import EXEMPLARS, exemplar_parts
+from protocols.memory import MEMORY, Memory
 from protocols.offline_judge import TRANSCRIPTS, recorded_rounds
 from protocols.profile import PROFILE
 from protocols.question import Question
@@ -34,6 +37,13 @@ AssetSetting = str | list[Any] | dict[str, Any]
 
 SKILL_ASSETS = {SKILLS: check_skills, MATCHES: check_matches, VECTORS: check_vectors}
 """Assets on the skills of questions, which whoever reads a profile reads too where they are."""
+CHECKS = {
+    CONVINCING: ConvincingSamples.from_asset,
+    AGGREGATORS: AggregatorScores.from_asset,
+    MEMORY: Memory.from_asset,
+    **SKILL_ASSETS,
+}
+"""What refuses an asset that does not hold what its name says."""
 KINDS = {
     EXEMPLARS: "exemplars",
     CONVINCING: CONVINCING,
@@ -107,9 +117,16 @@ def asset_problems(
         elif name == EXEMPLARS:
             yield from _refused(exemplar_parts, cast, getattr(protocol, "judge_shots", 1))
         elif name == TRANSCRIPTS:
-            found = [said for q in questions for said in _refused(recorded_rounds, q, cast)]
-            if found:
-                yield found[0] + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
+            yield from _lacking(recorded_rounds, questions, cast)
+        elif name == BENCH:
+            yield from _lacking(bench_answers, questions, cast)
+
+
+def _lacking(read: Any, questions: Iterable[Question], cast: Cast) -> Iterator[str]:
+    """Yield what is wrong with an asset for the first question that it lacks, and how many."""
+    found = [said for question in questions for said in _refused(read, question, cast)]
+    if found:
+        yield found[0] + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
 
 
 def asset_warnings(
@@ -142,16 +159,14 @@ def _asset(name: str, content: object, where: str) -> Asset:
         Mistake: it is not.
     """
     asset = Asset(kind=KINDS.get(name, name), content=_clean(content, where))
-    if name == CONVINCING:
-        problems = _refused(ConvincingSamples.from_asset, asset)
+    if name in CHECKS:
+        problems = _refused(CHECKS[name], asset)
     elif name == EXEMPLARS:
         cast = Cast(members={}, assets={EXEMPLARS: asset})
         shots = len(asset.content) if isinstance(asset.content, list) else 1
         problems = _refused(exemplar_parts, cast, shots)
     elif name == TRANSCRIPTS:
         problems = _transcript_problems(asset.content)
-    elif name in SKILL_ASSETS:
-        problems = _refused(SKILL_ASSETS[name], asset)
     else:
         problems = iter(())
     for problem in problems:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.roster import Roster
 from orchestrator.fleet import Fleet
+from orchestrator.ledger import Budget
 from orchestrator.spec import RunSpec
 from protocols.errors import Mistake
 from workflows.api import Hooks, RunResult, find_run, finish
 from workflows.endpoints import Rules
 from workflows.fleets import FleetName, FleetSpec, Where
+from workflows.spending import check_experts, labels_in
+
+if TYPE_CHECKING:
+    from orchestrator.store import RunRow, Store
 
 
 async def fork_async(
@@ -26,6 +31,7 @@ async def fork_async(
     name: str | None = None,
     fleet: FleetName | FleetSpec | Fleet = "local",
     address: str | None = None,
+    budget: Budget | float | None = None,
     hooks: Hooks | None = None,
 ) -> RunResult:
     """Branch off a finished run; see :func:`fork`."""
@@ -42,6 +48,8 @@ async def fork_async(
         roster = Roster.from_mapping(
             {**known, **{e: e for e in (cast or {}).values() if e not in known}}
         )
+        money = Budget(usd=budget) if isinstance(budget, int | float) else budget
+        notes = _check_budget(opened, parent, roster, cast or {}, money)
         members = {role: (roster.member(expert),) for role, expert in (cast or {}).items()}
         rules = Rules.from_json(json.loads(parent.config_json))
         config = {
@@ -68,10 +76,10 @@ async def fork_async(
             RunSpec(prepared.name, (), (), tuple(roster.values())),
             Where.chosen(FleetSpec(), fleet, address),
             url=store,
-            budget=None,
+            budget=money,
             rules=rules,
             hooks=hooks,
-            notes=(),
+            notes=notes,
         )
 
 
@@ -85,6 +93,7 @@ def fork(
     name: str | None = None,
     fleet: FleetName | FleetSpec | Fleet = "local",
     address: str | None = None,
+    budget: Budget | float | None = None,
     hooks: Hooks | None = None,
 ) -> RunResult:
     """Branch off the finished sessions of a run; only what comes after the branch is asked.
@@ -98,10 +107,12 @@ def fork(
         name: of the new run; by default the old one's with ``-fork``.
         fleet: ``local``, ``ray`` or a fleet of your own.
         address: of the Ray cluster.
+        budget: what the branch may spend, in dollars or in full; its parent's does not count.
         hooks: what to hear on the way.
 
     Raises:
-        Mistake: there is no such run or expert, or nothing to branch off.
+        Mistake: there is no such run or expert, nothing to branch off, or no price of an expert
+            that a budget in dollars must count.
     """
     return asyncio.run(
         fork_async(
@@ -113,9 +124,33 @@ def fork(
             name=name,
             fleet=fleet,
             address=address,
+            budget=budget,
             hooks=hooks,
         )
     )
+
+
+def _check_budget(
+    store: Store,
+    parent: RunRow,
+    roster: Roster,
+    cast: Mapping[str, str],
+    budget: Budget | None,
+) -> tuple[str, ...]:
+    """Return what people should know of a branch's budget; see :func:`check_budget`."""
+    from orchestrator.rebuild import Rebuilder
+
+    if budget is None:
+        return ()
+    rows = {row.cast_part: row for row in store.sessions(parent.id, statuses=("finished",))}
+    rebuilder = Rebuilder(store)
+    asked, roles = set(cast.values()), set(cast)
+    for members in [rebuilder.cast(row).members for row in rows.values()]:
+        roles |= set(members)
+        kept = [one for role, seated in members.items() if role not in cast for one in seated]
+        asked |= {label for one in kept for label in labels_in(one)}
+    asked |= {other for label in asked for other in roster[label].fallbacks if other in roster}
+    return tuple(check_experts([roster[label] for label in sorted(asked)], roles, budget))
 
 
 def rejudge(run: str | int, judge: str, **settings: Any) -> RunResult:

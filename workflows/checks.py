@@ -11,6 +11,7 @@ from agents.engines import capabilities_of
 from agents.roster import Roster
 from agents.settings import suggestion
 from orchestrator.limits import check_limits
+from protocols.aggregators import AGGREGATOR, AGGREGATORS, AggregatorScores
 from protocols.asks import Model
 from protocols.cast import Member
 from protocols.contract import Protocol, Role
@@ -37,6 +38,7 @@ def check_workflow(workflow: Workflow, inputs: Inputs) -> list[str]:
             *_cast_problems(casting, spec, protocol),
             *_profile_problems(casting, protocol),
             *_asset_problems(casting, protocol),
+            *_chosen_problems(casting, spec, protocol),
             *_question_problems(casting, protocol),
         ]
         found.extend(f"{where}: {problem}" for problem in problems)
@@ -46,6 +48,7 @@ def check_workflow(workflow: Workflow, inputs: Inputs) -> list[str]:
             *_cast_problems(casting, team, protocol),
             *_profile_problems(casting, protocol),
             *_asset_problems(casting, protocol),
+            *_chosen_problems(casting, team, protocol),
         ]
         found.extend(f"teams.{label} ({team.kind}): {problem}" for problem in problems)
     if not found:
@@ -92,6 +95,13 @@ def _recruiting_warnings(casting: Casting) -> Iterator[str]:
     if inputs.profile is None or skilled is None:
         return
     name, protocols = inputs.profile.name, [spec.build() for spec in _specs(casting.workflow)]
+    reads = any({PROFILE, EVIDENCE} & {*protocol.assets()} for protocol in protocols)
+    if reads and not any(skilled.profile.asked.values()):
+        yield (
+            f"profile: {name} measured the pool on no question: to the rules all experts are "
+            "equal, and none of the rules can be selected"
+        )
+        return
     no_answers = skilled.evidence is not None and not skilled.evidence.answers
     fusers = any(getattr(protocol, "aggregate", "") == "fuser" for protocol in protocols)
     if fusers and no_answers:
@@ -99,7 +109,6 @@ def _recruiting_warnings(casting: Casting) -> Iterator[str]:
             f"profile: {name} holds no answers, only who was right: a fuser learns nothing from "
             "it, and votes weighted by accuracy stand in"
         )
-    reads = any({PROFILE, EVIDENCE} & {*protocol.assets()} for protocol in protocols)
     annotates = any(getattr(protocol, "annotate", False) for protocol in protocols)
     if reads and inputs.profile.skills_by_expert and not annotates and SKILLS not in inputs.assets:
         yield (
@@ -177,9 +186,11 @@ def _role_names(casting: Casting) -> Iterator[str]:
     specs = casting.workflow.protocols
     roles = [{role.name for role in spec.build().roles()} for spec in specs]
     everywhere = set().union(*roles)
-    for name in casting.workflow.cast:
-        if name not in everywhere:
-            yield f"cast.{name}: no protocol here has that role; {suggestion(name, everywhere)}"
+    for key in ("cast", "casts"):
+        for name in getattr(casting.workflow, key):
+            if name not in everywhere:
+                hint = suggestion(name, everywhere)
+                yield f"{key}.{name}: no protocol here has that role; {hint}"
     for place, spec in enumerate(specs):
         for name in spec.cast:
             if name not in roles[place]:
@@ -211,7 +222,10 @@ def _role_problems(casting: Casting, role: Role, labels: tuple[str, ...]) -> Ite
         if label in casting.workflow.teams:
             yield from _team_draws(casting, role, label)
             if role.scores:
-                yield f"{role.name!r} tells how likely a text is, which no team can: {label!r}"
+                yield (
+                    f"{role.name!r} tells how likely a text is, which no team can, nor {label!r}; "
+                    "cast an expert whose engine scores prompts"
+                )
             continue
         try:
             expert = casting.expert(label)
@@ -277,6 +291,17 @@ def _profile_problems(casting: Casting, protocol: Protocol) -> Iterator[str]:
 def _asset_problems(casting: Casting, protocol: Protocol) -> Iterator[str]:
     questions = casting.inputs.questions.questions
     yield from asset_problems(protocol, casting.inputs.assets, questions)
+
+
+def _chosen_problems(casting: Casting, spec: ProtocolSpec, protocol: Protocol) -> Iterator[str]:
+    """Yield whom the asset of chosen aggregators chooses and the role does not seat."""
+    asset = casting.inputs.assets.get(AGGREGATORS)
+    if asset is None or AGGREGATORS not in protocol.assets():
+        return
+    role = next(role for role in protocol.roles() if role.name == AGGREGATOR)
+    seated = casting.seated(spec, role)
+    for expert in sorted({*AggregatorScores.from_asset(asset).chosen.values()} - {*seated}):
+        yield f"the asset {AGGREGATORS!r} chooses {expert!r}, who is not cast as {AGGREGATOR!r}"
 
 
 def _question_problems(casting: Casting, protocol: Protocol) -> Iterator[str]:

@@ -68,7 +68,7 @@ _PRICES = (
 )
 _SPENT = (
     _column("asks", "integer", "asks that have an accepted reply, be it a failure"),
-    _column("attempts", "integer", "replies that came back, accepted or not"),
+    _column("attempts", "integer", "replies, accepted or not, also from the cache or inherited"),
     *_TOKENS,
     *_PRICES,
     _column("unpriced", "integer", "attempts whose list price is not known; the sums leave it out"),
@@ -163,6 +163,10 @@ REPLIES = (
     _column("latency_s", "number", "seconds from dispatch to reply"),
     _column("digest", "text", "SHA-256 of what the session saw, hexadecimal"),
     _column("text", "text", "the words"),
+    _column(
+        "source", "text", "cache or inherited (from a branch's parent); none where it was asked"
+    ),
+    _column("served_by", "text", "the fallback that served it; none where the expert itself did"),
 )
 VERDICTS = (
     *_SESSION,

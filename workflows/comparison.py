@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from html import escape
 from itertools import combinations
 from pathlib import Path
@@ -29,7 +30,7 @@ from workflows.comparison_text import (
     record,
 )
 from workflows.equal_spend import EqualSpend, equal_spend
-from workflows.findings import Pair, compare_rows, sorted_rows
+from workflows.findings import Pair, compare_rows, in_family, sorted_rows
 from workflows.frontier import Placed, frontier
 from workflows.spend import (
     ProtocolSpend,
@@ -126,16 +127,15 @@ class Comparison:
     def pairs(self) -> list[Pair]:
         """Return the paired differences, with p values and intervals by Holm's method over all.
 
-        Of one run all rows are compared, baselines too; of several their protocols. Rows that
-        share no scored question make no pair.
+        Of one run its protocols and the best single expert are compared; of several their
+        protocols. Rows that share no scored question make no pair.
         """
-        several = len(self.runs) > 1
-        wanted = [
-            (name, row)
-            for name, row, _ in self.named()
-            if row.kind == "protocol" or (row.n and not several)
-        ]
-        return compare_rows(wanted, self.clusters)
+        return list(self._pairs)
+
+    @cached_property
+    def _pairs(self) -> tuple[Pair, ...]:
+        named = [(name, row) for name, row, _ in self.named()]
+        return tuple(compare_rows(in_family(named, several=len(self.runs) > 1), self.clusters))
 
     def frontier(self, unit: str | None = None) -> list[Placed]:
         """Return where protocols stand in accuracy and stand-alone price of a question.

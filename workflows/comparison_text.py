@@ -12,8 +12,11 @@ from workflows.spend import ProtocolSpend
 from workflows.table import Row
 
 DASH = "\N{EN DASH}"
-HEADER = ("protocol", "n", "accuracy", "95 % interval", "calls", "missing", "abstained", "unparsed")
-PAIRS = ("first", "less second", "points", "Holm interval", "p (Holm)", "questions")
+HEADER = (
+    *("protocol", "n", "accuracy", "95 % interval", "calls"),
+    *("missing", "refused", "abstained", "unparsed"),
+)
+PAIRS = ("first", "less second", "points", "Holm interval", "p (Holm)", "could show", "questions")
 
 
 def record(name: str, run: str, row: Row, spent: ProtocolSpend | None) -> dict[str, Any]:
@@ -32,6 +35,7 @@ def record(name: str, run: str, row: Row, spent: ProtocolSpend | None) -> dict[s
         "ci_high": row.ci_high,
         "interval": row.interval,
         "missing": row.failed,
+        "refused": row.refused,
         "abstained": row.abstained,
         "unparsed": float(row.unparsed),
         "rule": row.rule,
@@ -76,7 +80,10 @@ def cells(name: str, row: Row) -> tuple[str, ...]:
         f"{row.n:,}",
         DASH if row.accuracy is None else f"{100 * row.accuracy:.1f}",
         interval,
-        *(f"{value:,g}" for value in (row.calls, row.failed, row.abstained, row.unparsed)),
+        *(
+            f"{value:,g}"
+            for value in (row.calls, row.failed, row.refused, row.abstained, row.unparsed)
+        ),
     )
 
 
@@ -88,6 +95,7 @@ def pair_cells(pair: Pair) -> tuple[str, ...]:
         points(pair.difference.mean),
         signed_interval(*pair.interval_holm),
         f"{pair.p_holm:.3f}",
+        DASH if pair.could_show is None else f"{100 * pair.could_show:.1f}",
         f"{pair.difference.questions:,}",
     )
 

@@ -25,6 +25,7 @@ from protocols.errors import Mistake
 from workflows.assets import AssetSetting, checked_assets
 from workflows.endpoints import Rules, checked_limits
 from workflows.fleets import FleetSpec
+from workflows.grid import as_written, on_grid, read_grid
 from workflows.meetings import CrossplaySpec
 from workflows.overrides import apply_override
 from workflows.paths import with_absolute_paths
@@ -69,6 +70,10 @@ class ProtocolSpec(Section):
     """Takes precedence over the workflow's cast."""
     parameters: dict[str, Any] = Field({})
     """The protocol's parameters, with their defaults."""
+    filled: tuple[str, ...] = ()
+    """The roles that a grid of casts fills in it."""
+    written_as: str = ""
+    """Its name before that."""
 
     def build(self) -> Protocol:
         """Return the protocol with these parameters."""
@@ -101,6 +106,8 @@ class Workflow(Section):
     """Protocols that may fill a seat in the place of an expert, by label."""
     cast: dict[str, RoleCast] = Field({})
     """Who sits in which role, for all protocols."""
+    casts: dict[str, tuple[RoleCast, ...]] = Field({})
+    """A grid: who may sit in which role; each protocol is run with every combination."""
     assets: dict[str, AssetSetting] = Field({})
     """What sessions read beside their question, by name: files, or the content itself."""
     store: str = "moot.db"
@@ -136,9 +143,9 @@ class Workflow(Section):
 
     @property
     def written(self) -> tuple[ProtocolSpec, ...]:
-        """The protocols that the file names itself, without the meetings of a cross-play."""
+        """The protocols that the file names itself, without meetings of a cross-play and grids."""
         made = len(self.crossplay.meetings()) if self.crossplay else 0
-        return self.protocols[: len(self.protocols) - made]
+        return as_written(self.protocols[: len(self.protocols) - made])
 
     @property
     def rules(self) -> Rules:
@@ -202,6 +209,8 @@ class Workflow(Section):
                 _protocol(entry, f"{where}: protocols[{i}]")
                 for i, entry in enumerate(data["protocols"])
             )
+        data["casts"] = read_grid(RoleCast, data, f"{where}: casts")
+        data["protocols"] = on_grid(data.get("protocols"), data["casts"])
         if isinstance(data.get("crossplay"), CrossplaySpec):
             data["protocols"] = _with_meetings(data, f"{where}: crossplay")
         workflow = _checked_whole(cls, {k: v for k, v in data.items() if v is not None}, where)
@@ -281,7 +290,11 @@ def _cast(data: object, where: str) -> dict[str, RoleCast]:
         return {}
     if not isinstance(data, dict):
         raise Mistake(f"{where}: not a mapping; write role: expert")
-    return {str(role): checked(RoleCast, entry, f"{where}.{role}") for role, entry in data.items()}
+    return {
+        str(role): checked(RoleCast, entry, f"{where}.{role}")
+        for role, entry in data.items()
+        if entry is not None  # an override may take a role out of it
+    }
 
 
 def _teams(data: object, where: str, experts: Container[str]) -> dict[str, ProtocolSpec]:

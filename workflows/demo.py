@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from workflows.cli.progress import Watch
 from workflows.cli.screen import command_name, near, put, put_json, say, store_option
 from workflows.cli.tables import put_rows, put_wrapped
+from workflows.wording import counted_of
 
 if TYPE_CHECKING:
     from orchestrator.replay import ReplayReport
@@ -82,7 +83,8 @@ def replayed(reports: list[ReplayReport], seconds: float) -> str:
     differing = sum(report.diverged + report.stale for report in reports)
     calls = sum(report.model_calls for report in reports)
     showed = f"{differing:,} differ from the store" if differing else "identical"
-    return f"Replayed {sessions:,} sessions: {showed}, {calls} model calls, {seconds:.1f} s."
+    made = f"{counted_of(calls, 'model call')}, {seconds:.1f} s"
+    return f"Replayed {counted_of(sessions, 'session')}: {showed}, {made}."
 
 
 def _run_part(number: int, name: str, store: str, *, as_json: bool) -> RunResult:

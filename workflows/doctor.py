@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from protocols.errors import Mistake
+from workflows.wording import counted_of
 
 if TYPE_CHECKING:
     from orchestrator.ray_cluster import Surveyed
@@ -153,10 +154,12 @@ def _store(store: str) -> Check:
         with Store.read(store) as opened:
             count = len(opened.runs())
         if path is not None and not is_writable(path):
-            return Check("store", "bad", f"{store}: {count} runs, but it is read-only")
+            return Check(
+                "store", "bad", f"{store}: {counted_of(count, 'run')}, but it is read-only"
+            )
     except Mistake as mistake:
         return Check("store", "bad", str(mistake))
-    return Check("store", "good", f"{opened.shown}: {count} runs")
+    return Check("store", "good", f"{opened.shown}: {counted_of(count, 'run')}")
 
 
 def _new_store(path: Path) -> Check:
@@ -174,13 +177,33 @@ def _surroundings() -> Iterator[Check]:
     address = os.environ.get("RAY_ADDRESS", "")
     where = f"cluster at {address}" if address else "no RAY_ADDRESS; --fleet ray starts one here"
     yield Check("Ray cluster", "good" if address else "absent", where)
-    gpus = sorted(Path("/dev").glob("nvidia[0-9]*"))
-    yield Check("GPU", "good" if gpus else "absent", f"{len(gpus)} found" if gpus else "none")
+    yield from _gpus()
     env = Path(".env")
     there = env.is_file()
     yield Check(
         ".env", "good" if there else "absent", str(env.absolute()) if there else "none here"
     )
+
+
+def _gpus() -> Iterator[Check]:
+    """Yield each GPU, and whether torch could use one; torch is not imported."""
+    from agents.local_models import torch_cuda
+    from agents.machine import gpus
+
+    found = gpus()
+    for gpu in found:
+        free = "" if gpu.free_gb is None else f", {gpu.free_gb:.1f} GB of it free"
+        yield Check(f"GPU {gpu.index}", "good", f"{gpu.name}, {gpu.memory_gb:.1f} GB{free}")
+    if not found:
+        devices = len(list(Path("/dev").glob("nvidia[0-9]*")))
+        told = f"{devices} in /dev, and nvidia-smi tells of none" if devices else "none"
+        yield Check("GPU", "bad" if devices else "absent", told)
+    if find_spec("torch") is not None:
+        built = torch_cuda()
+        told = f"torch is built for CUDA {built}" if built else "torch is built without CUDA"
+        unused = found and built is None
+        here = "" if found or built is None else "; no GPU is here"
+        yield Check("CUDA", "bad" if unused else "good" if found else "absent", told + here)
 
 
 def _keys() -> Iterator[Check]:

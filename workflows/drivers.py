@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from orchestrator.store import Store
     from workflows.api import Hooks
 
+Reached = tuple[str, str] | None
+"""Which limit of the budget was reached, as :class:`Ended` says it."""
 SAY_EVERY_S = 0.5
 LOOK_EVERY_S = 0.2
 
@@ -141,8 +143,7 @@ async def _drive_many(
     ledger = open_ledger(store, prepared.run_id, settings.budget)
     if isinstance(where.fleet, Fleet):
         raise TypeError("a fleet object serves one process; see Where.check")
-    shared = uuid4().hex
-    rules = Rules(settings.retry, settings.limits)
+    shared, rules = uuid4().hex, Rules(settings.retry, settings.limits)
     tasks = [
         {
             "store": url,
@@ -162,8 +163,11 @@ async def _drive_many(
         for place, share in enumerate(shares)
     ]
 
+    reached: list[Reached] = []
+
     def on_line(number: int, said: dict[str, Any]) -> None:
         event = said.get("event")
+        reached.extend([tuple(said["reached"])] if said.get("reached") else [])
         if event is not None and hooks.events is not None:
             hooks.events.emit(driver=number, **event)
         if event is not None and event["kind"] in CHANGES and hooks.on_note:
@@ -183,9 +187,9 @@ async def _drive_many(
         running.cancel()
         await asyncio.wait({running})
     running.result()
-    progress = teller.progress(time.monotonic() - began)
     left = sum(store.pending_by_shard(prepared.run_id).values())
-    return Ended(_ending(crew, left), progress)
+    progress = teller.progress(time.monotonic() - began)
+    return Ended(_ending(crew, left), progress, reached[0] if left and reached else None)
 
 
 def _ending(crew: Crew, left: int) -> Ending:
@@ -293,14 +297,14 @@ def _of_run(prepared: Prepared, told: Mapping[str, Any]) -> dict[str, Any]:
 def be_driver(task: Mapping[str, Any], line: Line) -> None:
     """Drive a share of a run as a child process, and tell the parent how it goes."""
     try:
-        ended = asyncio.run(_drive_share(task, line))
+        ending, reached = asyncio.run(_drive_share(task, line))
     except MootError as error:
         line.say(error=" ".join(str(error).split()))
     else:
-        line.say(ending=ended)
+        line.say(ending=ending, reached=reached)
 
 
-async def _drive_share(task: Mapping[str, Any], line: Line) -> str:
+async def _drive_share(task: Mapping[str, Any], line: Line) -> tuple[Ending, Reached]:
     from orchestrator.store import AllHeld, Store
 
     with Store.open(task["store"], create=False) as store:
@@ -352,9 +356,9 @@ async def _drive_share(task: Mapping[str, Any], line: Line) -> str:
                 sharing=drivers,
             )
         except AllHeld:  # others were quicker
-            return "finished"
+            return "finished", None
         line.say(figures=teller.figures(ended.progress, always=True))
-        return ended.ending
+        return ended.ending, ended.reached
 
 
 class _Stopper:

@@ -41,7 +41,7 @@ def course(record: Record) -> list[str]:
     stagings = detail.get("stagings") or [detail]
     if record["outcome"]["status"] == "failed":
         stagings = []  # how far it came before that, the turns show
-    lines = [*recruitment_lines(detail), *_sides(record)]
+    lines = [*recruitment_lines(detail), *_sides(record), *_consensus(detail)]
     for number, staging in enumerate(stagings):
         which = f"conversation {number + 1}: " if len(stagings) > 1 else ""
         lines += [f"{which}{line}" for line in _staging(staging)]
@@ -65,6 +65,17 @@ def _sides(record: Record) -> Iterator[str]:
             mean = [fmean(reading[place] for reading in read) for place in range(len(read[0]))]
             text += f": the judge believed {_distribution(mean)}"
         yield text
+
+
+def _consensus(detail: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how far each draft was from the others' views, and which went to the verdict."""
+    scores = detail.get("consensus")
+    if isinstance(scores, Mapping) and scores:
+        known = [(score, name) for name, score in scores.items() if score is not None]
+        told = [f"{name} {score:.3f}" for score, name in sorted(known)]
+        told += [f"{name} {_NONE}" for name, score in sorted(scores.items()) if score is None]
+        yield f"consensus, lowest first: {', '.join(told)}"
+        yield f"to the verdict: {', '.join(detail.get('selected') or ()) or 'none'}"
 
 
 def _staging(staging: Mapping[str, Any]) -> Iterator[str]:

@@ -29,6 +29,7 @@ from workflows.intervals import MeanOutcome, mean_outcome
 from workflows.spend import NAMES, Spending, Unit
 from workflows.stats import PairedDifference, paired_difference
 from workflows.table import Row
+from workflows.wording import counted_of
 
 Baseline = Literal["plurality", "best_of_n", "judge_alone"]
 _EVEN = 1e-9
@@ -157,8 +158,8 @@ class _Pool:
             return "it takes less than a single draw"
         if self.recorded:
             verb = "hold" if self.experts[1:] else "holds"
-            return f"{n} draws are needed, and {self.names} {verb} one recorded answer each"
-        return f"{n} draws are needed and the run holds {most}{self.remedy(n)}"
+            return f"{_draws(n)} needed, and {self.names} {verb} one recorded answer each"
+        return f"{_draws(n)} needed and the run holds {most}{self.remedy(n)}"
 
     def remedy(self, n: int | None = None) -> str:
         """Say how the run would hold draws, where its experts can give any."""
@@ -243,3 +244,7 @@ def _value(
     top = max(votes.values(), default=0.0)
     even = [answer for answer, weight in votes.items() if weight >= top - _EVEN]
     return sum(grade(answer, gold, kind) for answer in even) / len(even) if even else 0.0
+
+
+def _draws(n: int) -> str:
+    return f"{counted_of(n, 'draw')} {'is' if n == 1 else 'are'}"

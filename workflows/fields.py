@@ -211,9 +211,8 @@ def _gold(row: Row, column: str, question: Question) -> str:
     return gold
 
 
-def _gold_option(row: Row, value: object, question: Question) -> str:
-    """Return the label that `value` means: by an option's text, its label, or its place."""
-    text = str(value).strip()
+def options_meant(text: str, question: Question) -> set[str]:
+    """Return the labels of the options that a gold answer could mean: by text, label or place."""
     meant = {
         label
         for label, option in zip(question.labels, question.options, strict=True)
@@ -224,6 +223,13 @@ def _gold_option(row: Row, value: object, question: Question) -> str:
         meant.add(label)
     if text.isascii() and text.isdigit() and len(text) <= 2 and int(text) < len(question.options):
         meant.add(question.labels[int(text)])
+    return meant
+
+
+def _gold_option(row: Row, value: object, question: Question) -> str:
+    """Return the label that `value` means: by an option's text, its label, or its place."""
+    text = str(value).strip()
+    meant = options_meant(text, question)
     if len(meant) > 1:
         raise Mistake(
             f"{row.at}: gold {text!r:.60} could mean {' or '.join(sorted(meant))}; write the label"

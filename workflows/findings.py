@@ -5,21 +5,42 @@ Every sentence is made from the rows alone, so that it can never claim more than
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import NormalDist
 from typing import Any
 
 from workflows.intervals import Interval
 from workflows.power import smallest_difference
+from workflows.row_sentences import by_round, by_stratum, counted, rules
 from workflows.sign_flip import holm_adjusted
 from workflows.stats import PairedDifference, paired_difference
-from workflows.table import Difference, Row
+from workflows.table import Row
+from workflows.wording import counted_of
+
+__all__ = [
+    "BEST_SINGLE",
+    "Pair",
+    "by_round",
+    "by_stratum",
+    "compare_rows",
+    "counted",
+    "in_family",
+    "payoffs",
+    "points",
+    "power",
+    "rules",
+    "signed_interval",
+    "sorted_rows",
+    "verdicts",
+]
 
 DASH = "\N{EN DASH}"
 POWER = 0.8
 LEVEL = 0.95
+BEST_SINGLE = "best_single"
+HOLM = "Intervals in these sentences are adjusted by Holm's method over all {many:,} pairs."
 MOST_MISSING = 0.05
 """With a larger share of questions missing it is not said whether a rule pays (ours)."""
 
@@ -36,6 +57,27 @@ class Pair:
     interval_holm: Interval = Interval(-1.0, 1.0)
     """Inverts the same test at the size at which Holm's method has it: it excludes 0 exactly where
     `p_holm` is at most 0.05."""
+    could_show: float | None = None
+    """The smallest true difference that these questions show with 80 % power, before Holm; None
+    where no difference could be shown, or nothing tells."""
+
+    def turned(self) -> Pair:
+        """Return the second less the first."""
+        found, holm = self.difference, self.interval_holm
+        difference = replace(
+            found,
+            mean=-found.mean,
+            interval=Interval(-found.interval.high, -found.interval.low),
+            bounds=Interval(-found.bounds.high, -found.bounds.low),
+            means=tuple(-value for value in found.means),
+        )
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            difference=difference,
+            interval_holm=Interval(-holm.high, -holm.low),
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the comparison as a JSON object."""
@@ -56,7 +98,26 @@ class Pair:
             "interval": found.method,
             "bound_low": found.bounds.low,
             "bound_high": found.bounds.high,
+            "could_show": self.could_show,
         }
+
+
+def in_family(named: Iterable[tuple[str, Row]], *, several: bool) -> list[tuple[str, Row]]:
+    """Return the rows whose differences are tested together, in the order given.
+
+    Protocols, and of one run the best single expert, which somebody could use in their place. Not
+    ``oracle``, which nobody can, nor ``random``, which is known before: they would only make the
+    family larger.
+
+    Args:
+        named: rows under the names that pairs are to have.
+        several: whether they are of several runs, which share no baseline.
+    """
+    return [
+        (name, row)
+        for name, row in named
+        if row.n and (row.kind == "protocol" or (row.name == BEST_SINGLE and not several))
+    ]
 
 
 def compare_rows(named: Sequence[tuple[str, Row]], clusters: Mapping[str, str]) -> list[Pair]:
@@ -68,90 +129,21 @@ def compare_rows(named: Sequence[tuple[str, Row]], clusters: Mapping[str, str]) 
         clusters: question id -> what repeats together.
     """
     found = [
-        (a, b, paired_difference(first.values, second.values, clusters))
+        (a, b, found, _smallest(first, second, found))
         for (a, first), (b, second) in combinations(named, 2)
         if _common(first, second)
+        for found in (paired_difference(first.values, second.values, clusters),)
     ]
-    adjusted = holm_adjusted([difference.means for _, _, difference in found], error=1 - LEVEL)
+    adjusted = holm_adjusted([difference.means for _, _, difference, _ in found], error=1 - LEVEL)
     return [
-        Pair(a, b, d, one.p, one.interval) for (a, b, d), one in zip(found, adjusted, strict=True)
+        Pair(a, b, difference, one.p, one.interval, shown)
+        for (a, b, difference, shown), one in zip(found, adjusted, strict=True)
     ]
 
 
 def sorted_rows(rows: Sequence[Row]) -> list[Row]:
     """Return rows by accuracy, best first; those that could not be scored last."""
     return sorted(rows, key=lambda row: -1.0 if row.accuracy is None else row.accuracy)[::-1]
-
-
-def counted(rows: Sequence[Row], clusters: Mapping[str, str]) -> str:
-    """Say what the unit is and how many there were."""
-    questions = {question for row in rows for question in row.values}
-    units = {clusters.get(question, question) for question in questions}
-    if len(units) == len(questions):
-        return f"n = {len(questions):,} questions, each a unit of its own"
-    return (
-        f"n = {len(questions):,} questions in {len(units):,} units that share a passage or item; "
-        "intervals are over the units"
-    )
-
-
-def by_stratum(rows: Sequence[Row]) -> list[str]:
-    """Say how rows did where the one who argued was right, and where it was wrong."""
-    where = {
-        "honest": "where the consultant is honest",
-        "dishonest": "where it is dishonest",
-        "protagonist_right": "where the protagonist chose the right side",
-        "protagonist_wrong": "where it chose the wrong one",
-        "first_right": "where the expert cast first argues for the right answer",
-        "first_wrong": "where it argues for the wrong one",
-    }
-    return [
-        f"{row.name}: right on "
-        + ", ".join(
-            f"{100 * found.accuracy:.1f} % {where[name]} (n = {found.n:,})"
-            for name, found in row.strata.items()
-        )
-        for row in rows
-        if row.strata
-    ]
-
-
-def by_round(rows: Sequence[Row]) -> list[str]:
-    """Say of deliberations what their first answers alone were worth, and what they ended with."""
-    return [
-        f"{row.name}: {100 * row.first_answers.accuracy:.1f} % by its first answers' majority"
-        + ("" if row.first_answers.n == row.n else f" (n = {row.first_answers.n:,})")
-        + f", {100 * row.accuracy:.1f} % {_after(row)}"
-        for row in rows
-        if row.first_answers is not None and row.accuracy is not None
-    ]
-
-
-def _after(row: Row) -> str:
-    """Say after how many rounds a row ended."""
-    if not row.by_round:
-        return "at its end"
-    last = row.by_round[-1]
-    some_ended_before = last.held < row.by_round[0].held
-    rounds = f"{last.round} round" + ("" if last.round == 1 else "s")
-    return f"after {'up to ' if some_ended_before else ''}{rounds}"
-
-
-def rules(rows: Sequence[Row]) -> list[str]:
-    """Say how rows were made: the aggregation rule, and how ties were broken or scored."""
-    ties = {
-        "best_expert": "ties go to the expert best on the profile",
-        "first": "ties go to the answer given first",
-        "half": "a tie counts half",
-        "wrong": "a tie counts as wrong",
-    }
-    made: dict[str, list[str]] = {}
-    for row in rows:
-        rule = row.rule.replace("_", " ").replace("single", "one expert")
-        tie = ties.get(row.tie_rule)
-        if rule:
-            made.setdefault(rule + (f"; {tie}" if tie else ""), []).append(row.name)
-    return [f"{', '.join(names)}: {rule}" for rule, names in made.items()]
 
 
 def power(rows: Sequence[Row], clusters: Mapping[str, str]) -> str | None:
@@ -162,50 +154,71 @@ def power(rows: Sequence[Row], clusters: Mapping[str, str]) -> str | None:
     first, second = pair
     found = paired_difference(first.values, second.values, clusters)
     between = f"between {first.name} and {second.name}"
-    n = f"{found.questions:,} questions"
+    n = counted_of(found.questions, "question")
     if not found.discordance:
         return f"{first.name} and {second.name} scored the same on all {n}."
     smallest = _smallest(first, second, found)
     if smallest is None:
-        return f"{n} are too few to show any difference {between} ({round(100 * POWER)} % power)."
+        verb = "is" if found.questions == 1 else "are"
+        few = f"{n} {verb} too few to show any difference {between}"
+        return f"{few} ({round(100 * POWER)} % power)."
     return (
         f"{n} could have shown a difference of {100 * smallest:.1f} points {between} "
         f"({round(100 * POWER)} % power)."
     )
 
 
-def verdicts(rows: Sequence[Row], clusters: Mapping[str, str]) -> list[str]:
-    """Say which protocols beat the best single expert, plurality or chance, and which do not."""
+def verdicts(
+    rows: Sequence[Row], clusters: Mapping[str, str], pairs: Sequence[Pair] | None = None
+) -> list[str]:
+    """Say which protocols beat the best single expert, plurality or chance, and which do not.
+
+    What is said of two rows is what Holm's method allows over the family of all pairs, so that no
+    sentence says more than the pair's adjusted p value.
+
+    Args:
+        rows: of a run.
+        clusters: question id -> what repeats together.
+        pairs: the family, where it is known; see :func:`in_family`.
+    """
+    if pairs is None:
+        family = in_family([(row.name, row) for row in rows], several=False)
+        pairs = compare_rows(family, clusters)
+    found = {(pair.first, pair.second): pair for pair in pairs}
+    found |= {(pair.second, pair.first): pair.turned() for pair in pairs}
     by_name = {row.name: row for row in rows}
-    chance = by_name.get("random")
-    plurality = by_name.get("plurality")
-    said = payoffs(rows)
+    chance, plurality = by_name.get("random"), by_name.get("plurality")
+    said = payoffs(rows, found)
     for row in rows:
         if said and row is not plurality:
             continue
         if row.kind != "protocol" or not row.n:
             continue
-        if row.diff_best_single is not None:
-            low, high = row.diff_best_single.ci_low, row.diff_best_single.ci_high
-            said.append(
-                _against(row, "the best single expert", row.diff_best_single.mean, low, high)
-            )
+        against_best = found.get((row.name, BEST_SINGLE))
+        if against_best is not None:
+            said.append(_against(row, "the best single expert", against_best) + ".")
         elif chance is not None and chance.interval == "exact":
             said.append(_against_chance(row, chance))
-        if plurality is not None and row is not plurality and _common(row, plurality):
-            found = paired_difference(row.values, plurality.values, clusters)
+        other = found.get((row.name, "plurality"))
+        if plurality is not None and other is not None:
             calls = _times(row.calls, plurality.calls)
-            text = _against(row, "plurality", found.mean, *found.interval)
-            said.append(text.removesuffix(".") + f", with {calls} of its calls.")
+            said.append(f"{_against(row, 'plurality', other)}, with {calls} of its calls.")
+    if len(pairs) > 1 and any(second in (BEST_SINGLE, "plurality") for _, second in found):
+        said.append(HOLM.format(many=len(pairs)))
     return said
 
 
-def payoffs(rows: Sequence[Row]) -> list[str]:
+def payoffs(rows: Sequence[Row], found: Mapping[tuple[str, str], Pair]) -> list[str]:
     """Say of each rule of recruitment whether it pays; empty where none was cross-validated.
 
-    A rule pays where the whole interval of its difference from the best single expert is above 0.
+    A rule pays where the whole adjusted interval of its difference from the best single expert is
+    above 0.
+
+    Args:
+        rows: of a run.
+        found: its pairs by their names, both ways round.
     """
-    best = next((row for row in rows if row.name == "best_single" and row.n), None)
+    best = next((row for row in rows if row.name == BEST_SINGLE and row.n), None)
     if best is None or all(row.cross_validated is None for row in rows):
         return []
     plurality = next((row for row in rows if row.name == "plurality"), None)
@@ -213,44 +226,62 @@ def payoffs(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         if row.kind != "protocol" or row is plurality:
             continue
-        if row.diff_best_single is None:
-            said.append(f"{row.name} shows nothing: all {row.failed:,} questions are missing.")
+        against_best = found.get((row.name, BEST_SINGLE))
+        if against_best is None:
+            missing = counted_of(row.failed, "question")
+            said.append(f"{row.name} shows nothing: all {missing} are missing.")
         else:
-            said.append(_payoff(row, row.diff_best_single, plurality))
+            other = found.get((row.name, "plurality"))
+            said.append(_payoff(row, against_best, plurality, other))
     return said
 
 
 def _chosen(row: Row) -> str:
     here = DASH if row.accuracy is None else f"{100 * row.accuracy:.1f} %"
     there = f"{100 * (row.cross_validated or 0.0):.1f} %"
-    return (
+    text = (
         f"{row.name} was selected by cross-validation on the profile's questions: {there} there, "
-        f"{here} here."
+        f"{here} here"
     )
+    own = [
+        f"{points(one.mean)} points {signed_interval(one.ci_low, one.ci_high)} against {whom}"
+        for one, whom in (
+            (row.diff_best_single, "the best single expert"),
+            (row.diff_plurality, "plurality"),
+        )
+        if one is not None
+    ]
+    if own:  # chosen without these questions: one comparison, not the best of many
+        text += f"; {' and '.join(own)}, not adjusted, as it was chosen before"
+    return f"{text}."
 
 
-def _payoff(row: Row, found: Difference, plurality: Row | None) -> str:
-    figures = f"{points(found.mean)} points {signed_interval(found.ci_low, found.ci_high)}"
+def _payoff(row: Row, best: Pair, plurality: Row | None, other: Pair | None) -> str:
     if row.failed > MOST_MISSING * (row.n + row.failed):
         return (
             f"{row.name} cannot be told to pay or not: {row.failed:,} of {row.n + row.failed:,} "
-            f"questions are missing; {figures} against the best single expert on the others."
+            f"questions are missing; {_figures(best)} against the best single expert on the others."
         )
-    pays = "pays" if found.ci_low > 0 else "does not pay"
-    text = f"{row.name} {pays} against the best single expert: {figures}"
-    other = row.diff_plurality
+    pays = "pays" if best.interval_holm.low > 0 else "does not pay"
+    text = f"{row.name} {pays} against the best single expert: {_figures(best)}"
     if plurality is not None and other is not None:
-        interval = signed_interval(other.ci_low, other.ci_high)
+        interval = signed_interval(*other.interval_holm)
         calls = _times(row.calls, plurality.calls)
-        text += f"; against plurality {points(other.mean)} {interval}, with {calls} of its calls"
+        mean = points(other.difference.mean)
+        text += f"; against plurality {mean} {interval}, with {calls} of its calls"
     if row.failed:
-        text += f" ({row.failed:,} questions missing)"
+        text += f" ({counted_of(row.failed, 'question')} missing)"
     return f"{text}."
+
+
+def _figures(pair: Pair) -> str:
+    return f"{points(pair.difference.mean)} points {signed_interval(*pair.interval_holm)}"
 
 
 def points(value: float) -> str:
     """Return a difference in points with its sign: ``+8.5``."""
-    return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+    tenths = round(100 * value, 1) + 0.0  # nothing is +0.0, never -0.0
+    return f"{tenths:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def signed_interval(low: float, high: float) -> str:
@@ -258,13 +289,13 @@ def signed_interval(low: float, high: float) -> str:
     return f"[{points(low)}, {points(high)}]"
 
 
-def _against(row: Row, other: str, mean: float, low: float, high: float) -> str:
-    figures = f"{points(mean)} points {signed_interval(low, high)}"
+def _against(row: Row, other: str, pair: Pair) -> str:
+    low, high = pair.interval_holm
     if low > 0:
-        return f"{row.name} beats {other}: {figures}."
+        return f"{row.name} beats {other}: {_figures(pair)}"
     if high < 0:
-        return f"{row.name} is worse than {other}: {figures}."
-    return f"{row.name} is not shown to differ from {other}: {figures}."
+        return f"{row.name} is worse than {other}: {_figures(pair)}"
+    return f"{row.name} is not shown to differ from {other}: {_figures(pair)}"
 
 
 def _against_chance(row: Row, chance: Row) -> str:
@@ -285,7 +316,7 @@ def _times(calls: float, other: float) -> str:
 def _telling_pair(rows: Sequence[Row]) -> tuple[Row, Row] | None:
     """Return the pair that a reader asks about first: a protocol and the best single expert."""
     protocols = [row for row in rows if row.kind == "protocol" and row.n]
-    best = next((row for row in rows if row.name == "best_single" and row.n), None)
+    best = next((row for row in rows if row.name == BEST_SINGLE and row.n), None)
     protocols.sort(key=lambda row: row.name != "symbolic_moe")
     candidates = [*protocols[:1], best] if best else protocols[:2]
     if len(candidates) < 2 or not _common(*candidates):

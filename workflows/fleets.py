@@ -6,6 +6,7 @@ same run may be driven on another fleet, and goes on there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from agents.roster import Expert
 from orchestrator.fleet import Fleet
 from orchestrator.sharding import SHARDS
 from protocols.errors import Mistake
@@ -152,8 +154,11 @@ class Where:
         """Return a fleet that has not started."""
         return make_fleet(self.fleet, shared=self.shared, share=self.share)
 
-    def check(self) -> None:
-        """Refuse what cannot be.
+    def check(self, experts: Sequence[Expert] = ()) -> None:
+        """Refuse what cannot be, before anything is kept of the run.
+
+        Args:
+            experts: those of the run.
 
         Raises:
             Mistake: one line.
@@ -162,3 +167,14 @@ class Where:
             raise Mistake(f"drivers: {self.drivers} is not between 1 and {SHARDS}")
         if self.drivers > 1 and isinstance(self.fleet, Fleet):
             raise Mistake("several drivers need a fleet by name; a fleet object serves one process")
+        for expert in experts if self.drivers > 1 else ():
+            if expert.gpu_gb is not None:
+                raise Mistake(
+                    f"{expert.label or expert.model}: GPUs belong to one driver, and this run has "
+                    f"{self.drivers} (drivers); use one, or serve the model and give its base_url"
+                )
+        needy = [expert for expert in experts if expert.gpu_gb is not None]
+        if needy and isinstance(self.fleet, FleetSpec) and self.fleet.kind == "local":
+            from orchestrator.local_gpus import local_places
+
+            local_places(needy, self.fleet.gpus, self.fleet.gpu_gb)

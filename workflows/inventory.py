@@ -129,6 +129,8 @@ def engines() -> Rows:
         "offline": "weak, honest baselines that read a passage and need no model",
         "recorded": "published answers of real models",
         "scripted": "scripts, echoes, flaky and slow experts",
+        "transformers": "models in folders or of a hub, on this machine's GPUs or its CPU",
+        "vllm": "the same through vLLM, where it is installed; not run yet",
         "any other": "hosted models and OpenAI-compatible servers, through LiteLLM",
     }
     rows: Rows = [

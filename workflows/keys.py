@@ -1,12 +1,15 @@
-"""Keys of hosted experts: whether they are there, before anything is spent. Never their values."""
+"""Whether experts could be called, before anything is spent: keys and models are looked for.
+
+Of keys nothing is told but whether they are there, never their values.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 
-from agents.engines import does_network_io, make_engine
-from agents.roster import Expert
+from agents.engines import check_expert, does_network_io
+from agents.roster import LOCAL, Expert
 from protocols.errors import Mistake
 
 KEY_OF = {
@@ -47,19 +50,17 @@ def keys_set() -> dict[str, bool]:
 
 
 def unready_experts(experts: Iterable[Expert]) -> list[str]:
-    """Return what would make every call of a hosted expert fail, one line each: missing keys.
+    """Return what would make every call of an expert fail, one line each.
 
-    Raises nothing; experts that run in this process are not looked at.
+    That is a missing key of a hosted one, and what keeps a model on this machine from being loaded.
+    Raises nothing; other experts that run in this process are not looked at.
     """
     found = []
     for expert in experts:
-        if not does_network_io(expert):
+        if not does_network_io(expert) and expert.provider not in LOCAL:
             continue
         try:
-            engine = make_engine(expert)
-            check = getattr(engine, "check", None)
-            if check is not None:
-                check()
+            check_expert(expert)
         except Mistake as mistake:
             hint = " (a .env file is read too; moot list experts names some that need no key)"
             found.append(f"{mistake}{hint if 'is not set' in str(mistake) else ''}")

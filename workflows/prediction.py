@@ -60,9 +60,13 @@ class FleetFigures(Section):
     expert_gb: float | None = Field(None, gt=0.0)
     """Suppose that every expert without `gpu_gb` needs so much of a GPU."""
     load_s: float | None = Field(None, ge=0.0)
-    """Seconds of a load; None: LOAD_S_PER_GB."""
+    """Seconds of a load; None: `load_s_per_gb`."""
+    load_s_per_gb: float = Field(LOAD_S_PER_GB, ge=0.0)
+    """Seconds of a load for each gigabyte of the expert."""
     step_s: float | None = Field(None, gt=0.0)
-    """Seconds of a step; None: STEP_S_PER_GB."""
+    """Seconds of a step; None: `step_s_per_gb`."""
+    step_s_per_gb: float = Field(STEP_S_PER_GB, ge=0.0)
+    """Seconds of a step for each gigabyte of the expert."""
     step_ask_s: float = Field(0.00005, ge=0.0)
     """Seconds that each running ask adds to a step."""
     batch: int = Field(256, ge=1)
@@ -297,8 +301,8 @@ def _on_gpu(expert: Expert, figures: FleetFigures) -> GpuExpert:
         load_s = script.load_s if load_s is None else load_s
         step_s, each_s, batch = script.t0_s, script.t1_s, script.batch_limit
     return GpuExpert(
-        load_s=size * LOAD_S_PER_GB if load_s is None else load_s,
-        t0_s=size * STEP_S_PER_GB if step_s is None else step_s,
+        load_s=size * figures.load_s_per_gb if load_s is None else load_s,
+        t0_s=size * figures.step_s_per_gb if step_s is None else step_s,
         t1_s=each_s,
         batch_limit=batch,
         size_gb=size,

@@ -45,6 +45,9 @@ def json_schema() -> dict[str, Any]:
         "anyOf": [label, {"type": "array", "items": label}]
     }
     schema["properties"]["cast"]["additionalProperties"] = short_role
+    schema["properties"]["casts"]["additionalProperties"] = {
+        "anyOf": [label, {"type": "array", "items": short_role, "minItems": 1}, role]
+    }
     schema["properties"]["experts"]["additionalProperties"] = {
         "anyOf": [label, {"$ref": "#/$defs/Expert"}]
     }

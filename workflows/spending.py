@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
 from agents.engines import has_known_price, is_charged
+from agents.roster import Expert
 from agents.settings import suggestion
 from orchestrator.ledger import RUN, Budget
 from orchestrator.reply_cache import CachePolicy
-from protocols.cast import Cast, Team
+from protocols.cast import Cast, Member, Team
 from protocols.errors import Mistake
 from protocols.registry import protocol_class
 from workflows.sections import Section
+from workflows.wording import counted_of
 
 if TYPE_CHECKING:
     from orchestrator.spec import RunSpec
@@ -74,16 +76,22 @@ def check_budget(spec: RunSpec, budget: Budget | None) -> list[str]:
         Mistake: an expert has no known price and the budget is in dollars, or it names a role
             that nobody has.
     """
-    if budget is None:
-        return []
-    known = roles_of(spec)
+    return [] if budget is None else check_experts(spec.experts, roles_of(spec), budget)
+
+
+def check_experts(experts: Collection[Expert], known: Collection[str], budget: Budget) -> list[str]:
+    """Do the same for the experts and the roles that will be asked.
+
+    Raises:
+        Mistake: see :func:`check_budget`.
+    """
     for role in budget.roles:
         if role not in known:
             raise Mistake(f"budget.roles.{role}: no such role; {suggestion(role, sorted(known))}")
     if not budget.counts_money:
         return []
     notes = []
-    for expert in spec.experts:
+    for expert in experts:
         if has_known_price(expert):
             continue
         if expert.price != "unknown":
@@ -93,7 +101,7 @@ def check_budget(spec: RunSpec, budget: Budget | None) -> list[str]:
                 "or price: unknown"
             )
         notes.append(f"the price of {expert.label} is unknown: what it costs is not in the budget")
-    if not any(is_charged(expert) for expert in spec.experts):
+    if not any(is_charged(expert) for expert in experts):
         notes.append("the budget is in dollars and no expert costs anything")
     return notes
 
@@ -105,6 +113,16 @@ def roles_of(spec: RunSpec) -> set[str]:
         roles.update(role.name for role in entry.protocol.roles())
         roles.update(_team_roles(entry.cast))
     return roles
+
+
+def labels_in(member: Member | Team) -> Iterator[str]:
+    """Yield the labels of the experts that fill a seat, those of a team within it."""
+    if isinstance(member, Member):
+        yield member.expert
+        return
+    for members in member.cast.members.values():
+        for one in members:
+            yield from labels_in(one)
 
 
 def _team_roles(cast: Cast) -> Iterator[str]:
@@ -119,7 +137,7 @@ def spent_line(spent: Mapping[str, RoleSpend]) -> str:
     """Return what each role spent, in one line: ``judge $0.12, 40 calls, 31,000 tokens; ...``."""
     parts = []
     for role, one in spent.items():
-        words = [f"{one.calls:,} calls", f"{one.tokens:,} tokens"]
+        words = [counted_of(one.calls, "call"), counted_of(one.tokens, "token")]
         if one.paid or one.list_price:
             words.insert(0, dollars(one.paid))
         if one.unpriced:

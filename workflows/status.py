@@ -64,6 +64,8 @@ class RunState:
     """Asks that wait, by expert."""
     resident: Mapping[str, list[str]]
     """Loaded experts by worker."""
+    loading: Mapping[str, str]
+    """The expert that is just being loaded, by worker."""
     experts: Mapping[str, Mapping[str, Any]]
     """Meters by expert, of the drivers that work: asks, replies, loads, tokens, failures, spend."""
     drivers: tuple[DriverState, ...]
@@ -106,6 +108,7 @@ def run_state(store: Store, run: RunRow) -> RunState:
         in_flight=live["in_flight"],
         queues=live["queues"],
         resident=live["resident"],
+        loading=live["loading"],
         experts=live["experts"],
         drivers=drivers,
     )

@@ -23,6 +23,7 @@ from workflows.api import run as run_workflow
 from workflows.intervals import Interval
 from workflows.results import WANTED, answer_key
 from workflows.sequential import Decider, Standing
+from workflows.wording import counted_of
 
 if TYPE_CHECKING:
     from orchestrator.driver import Driver, Progress
@@ -69,13 +70,16 @@ class Decision:
         """Say what was decided, and what that saved."""
         decided = sum(one.decided_after is not None for one in self.standings)
         many = len(self.standings)
-        counted = f"{self.asked:,} of {self.planned:,} units"
+        counted = f"{self.asked:,} of {counted_of(self.planned, 'unit')}"
         if not self.all_decided:
-            return f"{decided:,} of {many:,} pairs are decided after {counted}"
+            if many == 1:
+                return f"the pair is not decided after {counted}"
+            verb = "is" if decided == 1 else "are"
+            return f"{decided:,} of {many:,} pairs {verb} decided after {counted}"
         every = "the pair is" if many == 1 else f"all {many:,} pairs are"
         return (
-            f"{every} decided after {counted}: {self.saved:,} of {self.planned_sessions:,} "
-            "sessions were saved"
+            f"{every} decided after {counted}: {self.saved:,} of "
+            f"{counted_of(self.planned_sessions, 'session')} were saved"
         )
 
     def as_json(self) -> dict[str, Any]:

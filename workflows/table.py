@@ -13,9 +13,11 @@ from statistics import fmean
 from typing import Any, Literal
 
 from protocols.outcome import Outcome
+from workflows.agreement import ExpertEntropy, RunSpread, expert_entropy, run_spread
 from workflows.answer_key import AnswerKey
+from workflows.intervals import mean_outcome
 from workflows.rounds import FirstAnswers, Round, by_round, first_answers
-from workflows.stats import Interval, PairedDifference, mean_interval, paired_difference, wilson
+from workflows.stats import PairedDifference, paired_difference
 from workflows.strata import Stratum, strata
 
 RowKind = Literal["protocol", "baseline"]
@@ -60,6 +62,9 @@ class Row:
     """Questions whose outcome could not be read; they count as not correct."""
     abstained: int = 0
     """Questions left open on purpose; they count as not correct."""
+    refused: int = 0
+    """Questions that the method failed on by its own doing (refused, overlong, malformed); they
+    count as not correct."""
     unparsed_replies: int = 0
     """Single replies from which no answer could be read."""
     interval: str = "wilson"
@@ -81,6 +86,10 @@ class Row:
     """Of a deliberation: how the plurality of its first answers did, on the same sessions."""
     by_round: tuple[Round, ...] = ()
     """Of a deliberation: how it did after its first answers and after every round."""
+    spread: RunSpread | None = None
+    """How much it differs from repeat to repeat; None without repeats."""
+    entropy: ExpertEntropy | None = None
+    """Of a vote: how much its experts' own answers differ."""
     values: Mapping[str, float | None] = field(default_factory=dict, repr=False)
     """Share right by question id; None is missing. Not part of the JSON."""
 
@@ -133,13 +142,39 @@ def protocol_row(
         calls=calls,
         unparsed=sum(outcome.status == "unparsed" for outcome in outcomes),
         abstained=sum(outcome.status == "abstained" for outcome in outcomes),
+        refused=sum(outcome.status == "failed" and not outcome.missing for outcome in outcomes),
         unparsed_replies=sum(outcome.unparsed for outcome in outcomes),
         rule=first.rule if first else "",
         tie_rule=first.tie_rule if first else "",
+        spread=_spread(shares),
+        entropy=_entropy(ended),
         strata=strata(ended, key),
         first_answers=first_answers(ended, key),
         by_round=by_round(ended, key),
     )
+
+
+def _spread(shares: Mapping[str, Sequence[float | None]]) -> RunSpread | None:
+    """Return how repeats differ; None where no question has several."""
+    repeats = max((len(found) for found in shares.values()), default=0)
+    if repeats < 2:
+        return None
+    return run_spread(
+        [{q: found[i] for q, found in shares.items() if i < len(found)} for i in range(repeats)]
+    )
+
+
+def _entropy(ended: Sequence[tuple[str, Outcome]]) -> ExpertEntropy | None:
+    """Return how much the experts of a vote differ; None where outcomes tell no answers by expert.
+
+    Every session is one observation: repeats draw anew.
+    """
+    answers = {
+        f"{place}": [one if isinstance(one, str) else None for one in given.values()]
+        for place, (_, outcome) in enumerate(ended)
+        if isinstance(given := outcome.detail.get("answers"), dict)
+    }
+    return expert_entropy(answers) if answers else None
 
 
 def baseline_rows(
@@ -270,15 +305,7 @@ def _random_row(
     if not accuracies:
         return row
     mean = fmean(accuracies)
-    interval = wilson(mean * row.n, row.n)
-    return replace(
-        row,
-        accuracy=mean,
-        correct=mean * row.n,
-        ci_low=interval.low,
-        ci_high=interval.high,
-        interval="wilson",
-    )
+    return replace(row, accuracy=mean, correct=mean * row.n)
 
 
 def _row(
@@ -288,39 +315,22 @@ def _row(
     clusters: Mapping[str, str],
     **fields: Any,
 ) -> Row:
-    present = {q: value for q, value in values.items() if value is not None}
-    correct = sum(present.values())
-    n = len(present)
-    interval, how = _interval(present, clusters)
+    found = mean_outcome(values, clusters)
+    interval = found.interval
+    how = found.method if found.method == "wilson" else f"cluster {found.method}"
     return Row(
         name=name,
         kind=kind,
-        n=n,
-        correct=correct,
-        accuracy=correct / n if n else None,
-        ci_low=interval.low if n else None,
-        ci_high=interval.high if n else None,
-        failed=len(values) - n,
+        n=found.n,
+        correct=sum(value for value in values.values() if value is not None),
+        accuracy=found.mean,
+        ci_low=None if interval is None else interval.low,
+        ci_high=None if interval is None else interval.high,
+        failed=found.missing,
         interval=how,
         values=values,
         **fields,
     )
-
-
-def _interval(present: Mapping[str, float], clusters: Mapping[str, str]) -> tuple[Interval, str]:
-    """Return Wilson's interval for single questions, else one over clusters."""
-    groups: dict[str, list[float]] = {}
-    for question, value in present.items():
-        groups.setdefault(clusters.get(question, question), []).append(value)
-    if len(groups) == len(present):
-        return wilson(sum(present.values()), len(present)), "wilson"
-    centre = fmean(present.values())
-    # The ratio of sums: each cluster's deviation from the overall mean, weighted by its size.
-    size = len(present) / len(groups)
-    deviations = [sum(v - centre for v in found) / size for _, found in sorted(groups.items())]
-    interval, how = mean_interval(deviations)
-    low, high = max(0.0, centre + interval.low), min(1.0, centre + interval.high)
-    return Interval(low, high), f"cluster {how}"
 
 
 def _mean_present(values: Sequence[float | None]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections import Counter
@@ -26,6 +27,8 @@ _NUMBER = re.compile("_([0-9]+)$")
 _THINKING = re.compile(r"<[\s/]*thinking\s*>", re.IGNORECASE)
 _ABOUT = ("reviewer", "rater", "critic", "author", "solver")
 """The roles of which it is told whose words they speak about, where that is not clear."""
+_QUOTED = 80
+"""Characters of a scored text that are shown; the prompts hold all of it."""
 WIDEST = 100
 """Columns; longer lines are hard to read."""
 
@@ -209,6 +212,8 @@ class _Transcript:
             return "(no reply yet)"
         if reply["failure_boundary"] is not None:
             return f"(failed: {reply['failure_boundary']}: {reply['failure_message']})"
+        if reply["distribution_source"] == "score":
+            return _likelihood(ask, reply["distribution"])
         said = [self._marked(ask, reply["text"]) or "(said nothing)"]
         order = _order(self.record, ask)
         if order is not None:
@@ -331,6 +336,18 @@ def _with_marks(text: str, passage: bool) -> str:
     for letter, mark in (("v", VERIFIED), ("u", UNVERIFIED if passage else UNCHECKED)):
         text = text.replace(f"<{letter}_quote>", "“").replace(f"</{letter}_quote>", f"” {mark}")
     return text
+
+
+def _likelihood(ask: Record, shares: Sequence[float] | None) -> str:
+    """Say how likely somebody found a text that was given, its score (``Reply.score``)."""
+    parts = ask["messages"][-1]["parts"] if ask["messages"] else []
+    text = " ".join(" ".join(part.get("text") or "" for part in parts).split())
+    brief = text if len(text) <= _QUOTED else f"{text[: _QUOTED - 1]}…"
+    share = shares[0] if shares else 0.0
+    if not 0.0 < share <= 1.0:
+        return f"(no score of “{brief}”)"
+    likelihood = f"{math.log(share):.3f}".replace("-", "\N{MINUS SIGN}")
+    return f"“{brief}”: log-likelihood {likelihood} a token (perplexity {1.0 / share:,.2f})"
 
 
 def _thinking(tag: re.Match[str]) -> str:

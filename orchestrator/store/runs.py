@@ -116,23 +116,14 @@ def insert_sessions(
     connection: Connection, run_id: int, sessions: Sequence[NewSession]
 ) -> list[int]:
     """Store new sessions, their documents once, and return their ids in order."""
-    documents = intern_documents(
-        connection,
-        {
-            text
-            for one in sessions
-            for text in (one.parameters_json, one.question_json, one.cast_json)
-        },
-    )
+    documents = _interned(connection, sessions)
     ids = new_ids(connection, "session", len(sessions)) if sessions else []
     rows = [
         (
             *(session_id, run_id, one.ordinal, one.shard, one.key, one.entry),
             *(one.kind, one.version, one.question_id, one.question_key),
             *(one.seed, one.repeat, one.parent, one.fork_turn),
-            documents[one.parameters_json],
-            documents[one.question_json],
-            documents[one.cast_json],
+            *(documents[id(text)] for text in _documents(one)),
             *("pending", None, ""),
         )
         for session_id, one in zip(ids, sessions, strict=True)
@@ -143,6 +134,21 @@ def insert_sessions(
             "Repeat the command"
         )
     return list(ids)
+
+
+def _documents(session: NewSession) -> tuple[str, str, str]:
+    return (session.parameters_json, session.question_json, session.cast_json)
+
+
+def _interned(connection: Connection, sessions: Sequence[NewSession]) -> dict[int, int]:
+    """Store the documents of sessions, each once; return their parts' ids by ``id()`` of the text.
+
+    Casts are few and may hold megabytes: sessions share the same object, so that each is compared
+    once and not for every session.
+    """
+    objects = {id(text): text for one in sessions for text in _documents(one)}
+    documents = intern_documents(connection, set(objects.values()))
+    return {address: documents[text] for address, text in objects.items()}
 
 
 def read_sessions(

@@ -255,7 +255,8 @@ def _replies(d: Dialect) -> str:
         SELECT {_SLOT}, r.attempt, r.accepted, r.model_served, length(r.text) AS characters,
                r.failure_boundary, r.failure_cause, r.failure_message, r.distribution,
                r.distribution_source, {", ".join(f"r.{name}" for name in _SUMS)},
-               r.finish, r.repaired, r.latency_s, {d.hex("r.digest")} AS digest, r.text
+               r.finish, r.repaired, r.latency_s, {d.hex("r.digest")} AS digest, r.text,
+               r.source, r.served_by
         {_OF_RUN}
         JOIN reply AS r ON r.session = a.session AND r.turn = a.turn AND r.slot = a.slot
         WHERE s.status IN {WANTED}"""

@@ -15,6 +15,16 @@ no line of a GPU
 """
 
 
+def test_what_is_free_is_read_too() -> None:
+    (gpu,) = parse_gpus("0, GPU-a, NVIDIA H100, PCIe, 81559, 40000")
+    assert (gpu.name, round(gpu.memory_gb, 1)) == ("NVIDIA H100,PCIe", 85.5)
+    assert round(gpu.free_gb or 0.0, 1) == 41.9
+    assert parse_gpus("0, GPU-a, NVIDIA H100, 81559")[0].free_gb is None
+    assert parse_gpus("0, GPU-a, NVIDIA H100, 81559, [N/A]")[0].free_gb is None
+    assert parse_gpus("0, GPU-a, NVIDIA H100, [N/A], [N/A]") == ()
+    assert parse_gpus("0\n\n0, GPU-a\n0, GPU-a, 5\n") == ()
+
+
 def test_gpus_are_read_from_what_the_driver_lists() -> None:
     small, large = parse_gpus(SMI)
     assert (small.index, small.name, round(small.memory_gb, 1)) == ("0", "NVIDIA A10G", 24.1)

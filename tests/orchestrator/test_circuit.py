@@ -79,3 +79,17 @@ def test_whatever_happens_it_never_stays_shut(events: list[str]) -> None:
     if circuit.state == "probing":
         circuit.answered()
     assert circuit.next_at() <= now + 4.0
+
+
+def test_failures_that_overtake_the_answers_of_many_do_not_open_it() -> None:
+    """A tenth of 256 fail at once, before any of the others has answered."""
+    circuit = Circuit()
+    assert not any(circuit.failed(0.0, 256 - n) for n in range(1, 26))
+    circuit.answered()
+    assert circuit.state == "closed"
+
+
+def test_a_server_that_fails_them_all_opens_it_before_all_have_failed() -> None:
+    circuit = Circuit()
+    opens = [circuit.failed(0.0, 256 - n) for n in range(1, 257)]
+    assert opens.index(True) + 1 == 86

@@ -260,6 +260,17 @@ def test_failures_that_another_attempt_cannot_cure_show_that_somebody_is_there(c
     assert one.circuit.state == "closed"
 
 
+def test_a_long_rest_is_told_once() -> None:
+    run = Run({}, labels="a")
+    run.planner.apply(AsksArrived(things("a", 3)), 0.0)
+    run.plan(0.0)
+    run.end(1.0, Throttled(120.0, "come back later"), count=2)
+    run.end(1.0, Throttled(2.0, "come back soon"))
+    (change,) = run.gates.take_changes()
+    assert (change.kind, change.endpoint) == ("endpoint_rests", URL)
+    assert change.message == f"{URL}: asks to be left alone for 120 s: come back later"
+
+
 def test_a_silent_endpoint_is_given_up_and_still_probed() -> None:
     one = gate(circuit=Circuit(failures=1, wait_s=10.0), patience_s=60.0)
     first, second = things("a", 2)

@@ -64,6 +64,15 @@ def test_loads_are_measured() -> None:
     assert pace.load_s("b") == 0.0
 
 
+def test_a_load_that_comes_from_host_memory_at_last_is_believed_at_once() -> None:
+    pace = Pace()
+    pace.learn_load("a", 12.0)  # from disk
+    pace.learn_load("a", 0.2)
+    assert pace.load_s("a") == 0.2
+    pace.learn_load("a", 12.0)  # one that is slow again may be an exception
+    assert 0.2 < pace.load_s("a") < 6.0
+
+
 def test_steps_are_measured_by_expert() -> None:
     pace = Pace(step_s=0.01, step_ask_s=0.0001)
     assert pace.step_s("a", 100) == pytest.approx(0.02)

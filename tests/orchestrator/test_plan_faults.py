@@ -29,11 +29,14 @@ def test_a_worker_lost_while_it_loads_leaves_nothing_behind() -> None:
     bench = Bench().join(gpu("one"))
     bench.arrive(things("a", 1))
     bench.plan()
+    assert bench.planner.loading() == {"one": "a"}
     bench.lose("one")
+    assert bench.planner.loading() == {}
     bench.join(gpu("two"))
     assert bench.plan() == ["load a two"]
     bench.until_done()
     assert bench.planner.loads == {"a": 2}
+    assert bench.planner.loading() == {}
 
 
 def test_a_failed_load_takes_the_expert_off_that_worker_only() -> None:
@@ -115,4 +118,18 @@ def test_asks_that_were_there_before_the_first_gpu_are_loaded_for() -> None:
     assert bench.plan() == []
     bench.join(gpu())
     assert bench.plan() == ["load a gpu"]
+    bench.until_done()
+
+
+def test_asks_that_waited_while_nobody_hosted_them_go_to_whoever_comes() -> None:
+    bench = Bench().join(gpu(experts="a"))
+    bench.arrive(things("a", 6))
+    bench.plan()
+    bench.loaded()
+    bench.plan()
+    bench.lose("gpu")
+    assert bench.plan() == []
+    assert bench.planner.waiting == 6
+    bench.join(WorkerJoined("api", {"a": 8}))
+    assert bench.plan() == ["run a*6 api"]
     bench.until_done()

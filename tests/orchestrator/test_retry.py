@@ -66,5 +66,6 @@ def test_throttling_ends_too_and_says_so() -> None:
     failure = spent.reply.failure
     assert failure is not None
     assert (failure.boundary, failure.cause) == ("provider", "throttled")
-    assert failure.message == "You exceeded your quota"
+    told = "(to wait 5 s more passes retry.longest_total_s)"
+    assert failure.message == f"You exceeded your quota {told}"
     assert isinstance(policy.decide(Throttled(86_400.0), 0, throttles=1), Accept), "no use to wait"

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
 
-VOID = {"meta", "link", "br", "hr", "img", "input", "path", "circle", "rect"}
+VOID = {"meta", "link", "br", "wbr", "hr", "img", "input", "path", "circle", "rect"}
 LOADS = ("src", "srcset", "data", "poster", "action", "formaction", "background", "xlink:href")
 
 

@@ -9,66 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from workflows.agreement import (
-    BothOrders,
-    choice,
-    expert_entropy,
-    first_position_share,
-    flip_rate,
-    right_in_both,
-    run_spread,
-)
-from workflows.intervals import wilson
-
-CHOICES: dict[str, BothOrders] = {
-    "steady": (0, 0),
-    "first shown": (0, 1),
-    "second shown": (1, 0),
-    "steady too": (1, 1),
-    "tied": (None, 0),
-}
-
-
-@pytest.mark.parametrize(
-    ("reading", "place"),
-    [
-        ((0.7, 0.3), 0),
-        ((0.2, 0.3, 0.5), 2),
-        ((0.5, 0.5), None),
-        ((0.5, 0.5 - 1e-9), None),
-        ((), None),
-    ],
-)
-def test_a_choice_is_the_likeliest_option(reading, place) -> None:
-    assert choice(reading) == place
-
-
-def test_flips_by_hand() -> None:
-    found = flip_rate(CHOICES)
-    assert (found.mean, found.n, found.missing) == (0.5, 4, 1)
-    assert found.interval == wilson(2, 4)
-    assert found.bounds == pytest.approx((2 / 5, 3 / 5))
-    shared = flip_rate(CHOICES, dict.fromkeys(CHOICES, "one passage"))
-    assert (shared.method, shared.interval) == ("none", (0.0, 1.0))
-
-
-def test_right_in_both_orders_by_hand() -> None:
-    right = dict.fromkeys(CHOICES, 0)
-    found = right_in_both(CHOICES, right)
-    assert found.mean == pytest.approx(1 / 5)
-    assert (found.n, found.missing) == (5, 0)
-    del right["steady"]
-    assert right_in_both(CHOICES, right).missing == 1
-
-
-def test_a_steady_judge_has_no_favourite_position() -> None:
-    found = first_position_share(CHOICES)
-    assert found.mean == pytest.approx(0.5)
-    assert (found.n, found.missing) == (4, 1)
-    assert first_position_share({"a": (0, 1), "b": (0, 1)}).mean == 1.0
-    assert first_position_share({"a": (1, 0), "b": (0, 0)}).mean == 0.25
-    with pytest.raises(ValueError, match="no choices between two options"):
-        first_position_share({"a": (0, 2)})
+from protocols.outcome import Outcome
+from workflows.agreement import agreement_lines, expert_entropy, run_spread
+from workflows.answer_key import AnswerKey
+from workflows.table import Scored, protocol_row
 
 
 @given(st.lists(st.lists(st.sampled_from([*"abc", None]), max_size=6), max_size=10))
@@ -100,3 +44,42 @@ def test_runs_spread() -> None:
     one = run_spread([{"a": None}])
     assert (one.accuracies, one.mean, one.deviation, one.changing) == ((None,), None, None, None)
     assert run_spread([]).questions == 0
+
+
+def ended(answer: str, **answers: str | None) -> Outcome:
+    detail = {"answers": answers} if answers else {}
+    return Outcome(status="answered", answer=answer, rule="plurality", detail=detail)
+
+
+KEY = AnswerKey.model_validate(
+    {"gold": {"a": "A", "b": "A"}, "kinds": {"a": "choice", "b": "choice"}}
+)
+
+
+def test_a_table_tells_how_experts_and_repeats_differ() -> None:
+    scored = [
+        Scored("a", ended("A", x="A", y="A", z=None)),
+        Scored("a", ended("B", x="A", y="B")),
+        Scored("b", ended("A", x="A", y="B")),
+        Scored("b", ended("A", x="A", y=None)),
+    ]
+    row = protocol_row("vote", scored, KEY, {}, calls=8)
+    assert row.entropy is not None
+    assert row.entropy.bits == pytest.approx(2 / 3)
+    assert row.entropy.left_out == 1
+    assert row.spread is not None
+    assert (row.spread.mean, row.spread.changing) == (0.75, 0.5)
+    entropy, spread = agreement_lines([row])
+    assert "0.67 bits" in entropy
+    assert "3 questions" in entropy
+    assert "75.0 % on the average of 2 repeats" in spread
+    assert "35.4 points" in spread
+    assert "50.0 % change" in spread
+    assert row.as_json()["spread"]["deviation"] == pytest.approx(statistics.stdev([1.0, 0.5]))
+
+
+def test_without_votes_and_repeats_nothing_is_said() -> None:
+    row = protocol_row("one", [Scored("a", ended("A"))], KEY, {}, calls=1)
+    assert row.entropy is None
+    assert row.spread is None
+    assert agreement_lines([row]) == []

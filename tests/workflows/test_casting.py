@@ -136,7 +136,7 @@ JUDGE = {"judge": "offline/lexical-judge"}
             "cast.judge: holds one expert, not 2",
         ),
         (
-            {"protocols": [{"kind": "direct_answer"}], "cast": {"judge": "vllm/x"}},
+            {"protocols": [{"kind": "direct_answer"}], "cast": {"judge": "human/x"}},
             "cast.judge: not built yet",
         ),
         (

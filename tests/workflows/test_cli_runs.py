@@ -290,8 +290,9 @@ def test_a_fork_may_cast_an_expert_that_its_workflow_only_names(votes) -> None:
 def test_a_table_for_people(votes) -> None:
     done = moot("run", "votes.yaml")
     header = done.out.splitlines()[0].split("  ")
-    assert [name.strip() for name in header if name][:4] == [
+    assert [name.strip() for name in header if name][:5] == [
         "protocol",
+        "n",
         "accuracy",
         "95 % interval",
         "calls",

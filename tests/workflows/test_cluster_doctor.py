@@ -72,7 +72,7 @@ def test_variables_of_a_roster() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--workflow", "skills"], "give its --address"),
+        (["--workflow", "no-such.yaml"], "no-such.yaml"),
         (["--address", "nowhere"], "'nowhere' is no address of a Ray cluster"),
         (["--address", f"127.0.0.1:{free_port()}"], "no Ray cluster answers at 127.0.0.1"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -205,3 +206,75 @@ def test_the_command_shows_holm_intervals_the_frontier_and_equal_spend(result) -
     wrong = moot("compare", "r", "--store", result.address, "--until-decided")
     assert wrong.code == 2
     assert "--until-decided belong to a workflow" in wrong.message
+
+
+@pytest.mark.parametrize("odd", ["itself", "other questions", "empty", "one question"])
+def test_odd_comparisons_give_a_line_or_an_honest_table(result, tmp_path, odd: str) -> None:
+    """With every way of writing it out: on the screen, as JSON, a page, Markdown, plots."""
+    names = {"itself": ["r", "r"], "other questions": ["r", "other"]}.get(odd, [odd])
+    if odd == "other questions":
+        make(tmp_path / "b.jsonl", 5, first=100, name="other")
+    elif odd == "one question":
+        make(tmp_path / "b.jsonl", 1, name=odd)
+    elif odd == "empty":
+        with Store.open(result.address) as store:
+            asyncio.run(store_outcomes(store, [], some_key([]), name=odd))
+    written = ["--html", "c.html", "--md", "c.md", "--plots", "plots"]
+    paths = [str(tmp_path / one) if place % 2 else one for place, one in enumerate(written)]
+    done = moot("compare", *names, "--store", result.address)
+    assert done.code == 0, done.err
+    assert "Traceback" not in done.err
+    said = " ".join((done.out + done.err).split())
+    found = moot("compare", *names, "--store", result.address, "--json").json
+    if odd == "itself":
+        assert [run["name"] for run in found["runs"]] == ["r"], "a run named twice counts once"
+        assert "+100.0" in said
+    elif odd == "other questions":
+        assert "the runs share no question" in said
+        assert all(
+            pair["first"].split(":")[0] == pair["second"].split(":")[0] for pair in found["pairs"]
+        )
+    elif odd == "empty":
+        assert "no question is scored" in said
+        assert found["pairs"] == []
+    else:
+        (pair,) = found["pairs"]
+        assert (pair["questions"], pair["interval"]) == (1, "none")
+        assert pair["p_holm"] == 1.0
+        assert pair["could_show"] is None
+        assert "1 questions" not in said
+        assert "n = 1 question" in said
+    pages = moot("compare", *names, "--store", result.address, *paths)
+    assert pages.code == 0, pages.err
+    assert (tmp_path / "c.html").stat().st_size > 1_000
+    assert (tmp_path / "c.md").read_text(encoding="utf-8").startswith("#")
+
+
+async def test_every_odd_end_has_a_column_and_the_denominator_is_printed(tmp_path) -> None:
+    ends = [
+        Outcome(status="answered", answer="A", rule="x"),
+        Outcome(status="failed", boundary="provider", rule="x"),
+        Outcome(status="failed", boundary="refused", rule="x"),
+        Outcome(status="abstained", rule="x"),
+        Outcome(status="unparsed", rule="x"),
+        Outcome(status="failed", boundary="timeout", rule="x"),
+    ]
+    key = {"gold": {f"q{n}": "A" for n in range(6)}, "kinds": {f"q{n}": "choice" for n in range(6)}}
+    address = str(tmp_path / "e.db")
+    with Store.open(address) as store:
+        from workflows.answer_key import AnswerKey
+
+        await store_outcomes(store, ends, AnswerKey.model_validate(key))
+    records = [r for r in Comparison.read(address, ["r"]).records() if r["kind"] == "protocol"]
+    names = ("n", "correct", "missing", "refused", "abstained", "unparsed")
+    told = {name: sum(record[name] for record in records) for name in names}
+    expected = {"n": 4, "correct": 1, "missing": 2, "refused": 1, "abstained": 1, "unparsed": 1}
+    assert told == expected
+    done = moot("compare", "r", "--store", address)
+    header = done.out.splitlines()[0].split()
+    assert [name for name in header if name in told] == [
+        name for name in names if name != "correct"
+    ]
+    assert "accuracy = correct / n; n = questions asked less the missing ones" in " ".join(
+        done.out.split()
+    )

@@ -10,6 +10,7 @@ import pytest
 from workflows import findings
 from workflows.sign_flip import holm
 from workflows.table import Row, chance_row, with_differences
+from workflows.wording import counted_of
 
 
 def row(name: str, values: Sequence[float | None], kind="protocol", calls=10) -> Row:
@@ -143,11 +144,13 @@ def test_rules_of_recruitment_pay_or_do_not() -> None:
         {},
     )
     said = findings.verdicts(rows, {})
-    assert said[0] == (
+    assert said[0].startswith(
         "good was selected by cross-validation on the profile's questions: 75.0 % there, 100.0 % "
-        "here."
+        "here; +50.0 points ["
     )
-    good, even, few, lost, plurality = said[1:]
+    assert said[0].endswith("not adjusted, as it was chosen before.")
+    good, even, few, lost, plurality, holm_over = said[1:]
+    assert "Holm's method over all 10 pairs" in holm_over
     assert good.startswith("good pays against the best single expert: +50.0 points [+")
     assert good.endswith("with 25 % of its calls.")
     assert even.startswith("even does not pay against the best single expert: +0.0 points")
@@ -159,4 +162,73 @@ def test_rules_of_recruitment_pay_or_do_not() -> None:
 def test_without_a_best_single_expert_nothing_is_said_to_pay() -> None:
     rows = with_differences([tried("a", [1.0] * 4), row("plurality", [1.0] * 4)], {})
     assert not any(" pay" in line for line in findings.verdicts(rows, {}))
-    assert findings.payoffs([row("a", [1.0]), row("best_single", [1.0], "baseline")]) == []
+    assert findings.payoffs([row("a", [1.0]), row("best_single", [1.0], "baseline")], {}) == []
+
+
+def family(rows: Sequence[Row], *, several: bool = False) -> list[str]:
+    named = findings.in_family([(one.name, one) for one in rows], several=several)
+    return [name for name, _ in named]
+
+
+def test_the_family_holds_what_somebody_could_use() -> None:
+    rows = [
+        row("a", [1.0, 0.0]),
+        row("none", [None, None]),
+        row("best_single", [1.0, 1.0], "baseline"),
+        row("oracle", [1.0, 1.0], "baseline"),
+        row("random", [0.5, 0.5], "baseline"),
+    ]
+    assert family(rows) == ["a", "best_single"]
+    assert family(rows, several=True) == ["a"]
+
+
+def test_no_sentence_says_more_than_its_pair() -> None:
+    """Beside nine others a difference of p = 0.01 shows nothing, and the sentence says so."""
+    best = row("best_single", [0.0] * 40, "baseline")
+    some = row("some", [1.0] * 8 + [0.0] * 32)
+    others = [row(f"x{n}", [float(q == n) for q in range(40)]) for n in range(9)]
+    alone = findings.verdicts([some, best], {})
+    assert alone[0].startswith("some beats the best single expert")
+    rows = with_differences([some, *others, best], {})
+    pairs = findings.compare_rows(
+        findings.in_family([(r.name, r) for r in rows], several=False), {}
+    )
+    (pair,) = [p for p in pairs if (p.first, p.second) == ("some", "best_single")]
+    assert pair.difference.p_value < 0.01
+    assert pair.p_holm > 0.05
+    said = findings.verdicts(rows, {})
+    assert said == findings.verdicts(rows, {}, pairs)
+    low, high = pair.interval_holm
+    assert said[0] == (
+        "some is not shown to differ from the best single expert: +20.0 points "
+        f"{findings.signed_interval(low, high)}."
+    )
+    assert "over all 55 pairs" in said[-1]
+
+
+def test_a_pair_turned_round_says_the_same() -> None:
+    a, b = row("a", [1.0] * 8 + [0.0, None]), row("b", [0.0] * 5 + [1.0] * 5)
+    (pair,) = findings.compare_rows([("a", a), ("b", b)], {})
+    (other,) = findings.compare_rows([("b", b), ("a", a)], {})
+    turned = pair.turned()
+    assert turned.turned() == pair
+    assert (turned.first, turned.difference.mean) == ("b", other.difference.mean)
+    assert turned.interval_holm == pytest.approx(other.interval_holm)
+    assert turned.difference.bounds == pytest.approx(other.difference.bounds)
+
+
+def test_every_pair_says_what_it_could_have_shown() -> None:
+    a, b = row("a", [1.0, 0.0] * 200), row("b", [1.0, 0.0, 0.0, 1.0] * 100)
+    (pair,) = findings.compare_rows([("a", a), ("b", b)], {})
+    assert pair.could_show == pytest.approx(0.1008, abs=1e-3)
+    assert pair.as_json()["could_show"] == pair.could_show
+    (same,) = findings.compare_rows([("a", a), ("c", a)], {})
+    assert same.could_show is None
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "0 cats"), (1, "1 cat"), (2, "2 cats"), (1204, "1,204 cats")]
+)
+def test_numbers_of_things(count: int, said: str) -> None:
+    assert counted_of(count, "cat") == said
+    assert counted_of(2, "entry", "entries") == "2 entries"

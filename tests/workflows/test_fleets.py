@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agents.roster import Expert
 from orchestrator.fleet import Fleet
 from orchestrator.local_fleet import LocalFleet
 from orchestrator.ray_fleet import RayFleet
@@ -135,6 +136,24 @@ def test_where_a_run_goes() -> None:
     assert Where.chosen(said, local) == Where(local)
     assert not Where.chosen(said, local).on_ray
     assert Where.chosen(FleetSpec(), said) == Where(said, drivers=2)
+
+
+@pytest.mark.parametrize("kind", ["local", "ray"])
+def test_gpus_belong_to_one_driver(kind: str) -> None:
+    on_gpu = Expert(label="math", model="scripted/gpu", gpu_gb=15.0)
+    where = Where.chosen(FleetSpec.model_validate(kind), drivers=2)
+    where.check([Expert(label="x", model="scripted/echo")])
+    with pytest.raises(Mistake, match="math: GPUs belong to one driver, and this run has 2"):
+        where.check([on_gpu])
+    spec = FleetSpec(kind="ray") if kind == "ray" else FleetSpec(gpus=1, gpu_gb=20.0)
+    Where.chosen(spec).check([on_gpu])
+
+
+def test_gpus_that_are_not_here_are_refused_before_a_run_is_kept() -> None:
+    large = Expert(label="math", model="scripted/gpu", gpu_gb=30.0)
+    where = Where.chosen(FleetSpec(gpus=2, gpu_gb=24.0))
+    with pytest.raises(Mistake, match="math asks for 1 GPU with 30 GB, and the GPUs here have 24"):
+        where.check([large])
 
 
 def test_the_file_says_where_its_fleet_is(tmp_path: Path) -> None:

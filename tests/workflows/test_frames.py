@@ -17,7 +17,8 @@ from protocols.errors import Mistake
 from protocols.outcome import Outcome
 from tests.workflows.played import store_sessions
 from tests.workflows.stored import HOSTILE, some_key, some_outcomes, store_outcomes, tried_twice
-from workflows import asks_df, replies_df, runs_df, sessions_df, verdicts_df
+from tests.workflows.terminal import moot
+from workflows import asks_df, replies_df, run, runs_df, sessions_df, verdicts_df
 from workflows.columns import TABLES, TableName
 from workflows.frame_rows import SESSIONS_AT_ONCE
 from workflows.results import run_rows
@@ -223,3 +224,17 @@ def test_frames_are_public_names() -> None:
     names = {f"{table}_df" for table in TABLES}
     assert names <= set(workflows.__all__)
     assert names <= set(dir(workflows))
+
+
+def test_what_was_not_asked_again_says_so(tmp_path: Path) -> None:
+    path = str(tmp_path / "f.db")
+    run("oversight", overrides=[f"store={path}", "questions.limit=2"])
+    branch = moot("fork", "oversight", "--cast", "judge=scripted/voter", "--store", path, "--json")
+    assert branch.code == 0, branch.err
+    assert set(replies_df(path, "oversight")["source"]) == {None}
+    replies = replies_df(path, branch.json["name"])
+    sources = dict(replies.group_by("role").agg(polars.col("source").unique()).iter_rows())
+    assert sources["debater"] == ["inherited"]
+    assert sources["judge"] == [None]
+    assert replies.filter(polars.col("source") == "inherited")["paid_price"].sum() == 0
+    assert replies["served_by"].null_count() == len(replies)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import math
 import os
 import warnings
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -45,9 +47,15 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of Inspect's own
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch) -> None:
+def here(tmp_path: Path, monkeypatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("INSPECT_LOG_DIR", str(tmp_path / "logs"))
+    yield
+    # Inspect leaves the stream of a sample's events open, in a cycle. Whoever collects it is told,
+    # so it is collected here and not in the middle of some other test, where warnings are errors.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def logs(run: str) -> dict[str, Any]:
@@ -197,6 +205,17 @@ def evaluate(solver: Any, samples: Any = SAMPLES, scorer: Any = None, **settings
     settings = {"model": model(), **settings}
     [log] = inspect_ai.eval(task, display="none", log_format="json", **settings)
     return read_eval_log(log.location, resolve_attachments=True)
+
+
+def test_an_evaluation_leaves_nothing_that_can_be_collected_later() -> None:
+    from anyio.streams.memory import MemoryObjectReceiveStream
+
+    def streams() -> int:
+        return sum(isinstance(one, MemoryObjectReceiveStream) for one in gc.get_objects())
+
+    evaluate(moot_solver("direct_answer"))
+    gc.collect()
+    assert streams() == 0
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,10 +20,12 @@ from tests.workflows.pages import Read, cells, read_page
 from tests.workflows.played import store_sessions
 from tests.workflows.terminal import ROOT, moot
 from workflows import run
-from workflows.page.drawing import FONT, Words, folded, text_width, ticks
-from workflows.page.parts import DASH
-from workflows.page.render import Page, make_page
-from workflows.page.speeches import LONGEST, SHOWN, chosen_questions, cleaned, speech
+from workflows.page.breakdowns import told_apart
+from workflows.page.drawing import FONT, SERIES, Words, folded, text_width, ticks
+from workflows.page.material import Session, lanes_of, read_material
+from workflows.page.parts import DASH, FEW, Section
+from workflows.page.render import Page, broken, make_page
+from workflows.page.speeches import LONGEST, SHOWN, chosen_questions, cleaned, differing, speech
 from workflows.report import report
 from workflows.spend import Spending
 
@@ -76,7 +80,7 @@ def check_drawings(page: Page) -> None:
     [
         ("skills", ["shows", "results", "differences", "price", "topics", "difficulty"]),
         ("oversight", ["shows", "results", "differences", "price", "probabilities"]),
-        ("deliberation", ["results", "differences", "price", "topics", "difficulty", "talking"]),
+        ("deliberation", ["results", "differences", "price", "difficulty", "talking"]),
     ],
 )
 def test_a_run_has_its_sections(store: str, name: str, sections: list[str]) -> None:
@@ -90,8 +94,9 @@ def test_a_run_has_its_sections(store: str, name: str, sections: list[str]) -> N
 
 def test_the_table_has_a_column_for_each_way_to_fail(store: str) -> None:
     header, *rows = cells(read(page_of(store, "skills")), "Protocols and baselines")
-    assert header[:6] == ["protocol", "accuracy, %", "95 % interval", "right", "n", "missing"]
-    assert {"unparsed", "abstained", "price alone", "paid", "vs best_single, points"} <= {*header}
+    assert header[:4] == ["protocol", "accuracy, %", "95 % interval", "vs best_single, points"]
+    ways = {"right", "n", "missing", "unparsed", "abstained", "refused"}
+    assert {*ways, "price alone", "paid"} <= {*header}
     found = report("skills", store=store).rows
     assert {row[0] for row in rows} == {row.name for row in found}
     by_name = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
@@ -214,7 +219,7 @@ async def test_one_question_claims_nothing(tmp_path: Path) -> None:
         made = await store_sessions(opened, [BY_NAME["direct_answer"]], keyed_answer)
         found = read(make_page(opened, [made.name]))
     assert "n = 1 questions" in found.text or "n = 1 question" in found.text
-    assert "no interval" in found.text
+    assert "There is no pair" in found.text
     assert "beats the" not in found.text
 
 
@@ -247,25 +252,26 @@ def test_missing_unread_and_open_are_told_apart() -> None:
     from workflows.page.sections import results
     from workflows.table import Scored, protocol_row
 
-    key = AnswerKey(gold=dict.fromkeys("abcde", "A"), kinds=dict.fromkeys("abcde", "choice"))
+    key = AnswerKey(gold=dict.fromkeys("abcdef", "A"), kinds=dict.fromkeys("abcdef", "choice"))
     outcomes = {
         "a": Outcome(status="answered", answer="A", rule="single"),
         "b": Outcome(status="answered", answer="B", rule="single"),
         "c": Outcome(status="unparsed", rule="single"),
         "d": Outcome(status="abstained", rule="single"),
         "e": failed_outcome("provider", rule="single"),
+        "f": failed_outcome("refused", rule="single"),
     }
     scored = [Scored(question, outcome) for question, outcome in outcomes.items()]
-    row = protocol_row("one", scored, key, {}, calls=5)
+    row = protocol_row("one", scored, key, {}, calls=6)
     lane = Lane("one", _Bare(), row, 0)  # type: ignore[arg-type]
     section = results([lane], [])
     told = dict(zip(section.tables[0].header, section.tables[0].rows[0], strict=True))
-    figures = [told[name] for name in ("right", "n", "missing", "unparsed", "abstained")]
-    assert figures == ["1", "4", "1", "1", "1"]
-    assert told["accuracy, %"] == "25.0"
-    assert bounds_of(lane) == (0.2, 0.4)
-    words = "one: 1 right of n = 4; 5 asked, 1 missing, 1 unparsed, 1 abstained. Interval: Wilson."
-    assert words in section.after
+    names = ("right", "n", "missing", "unparsed", "abstained", "refused")
+    assert [told[name] for name in names] == ["1", "5", "1", "1", "1", "1"]
+    assert told["accuracy, %"] == "20.0"
+    assert bounds_of(lane) == (1 / 6, 2 / 6)
+    words = "one: 1 right of n = 5; 6 asked, 1 missing, 1 unparsed, 1 abstained, 1 refused."
+    assert f"{words} Interval: Wilson." in section.after
 
 
 class _Bare:
@@ -273,6 +279,66 @@ class _Bare:
 
     name = "bare"
     spending = Spending({})
+
+
+def test_at_most_eight_rows_share_no_colour_and_the_rest_are_grey(store: str) -> None:
+    with Store.read(store) as opened:
+        [found] = [one for one in opened.runs() if one.name.startswith("deliberation")]
+        made = read_material(opened, found)
+    many = replace(
+        made, rows=tuple(replace(row, name=f"{row.name}{n}") for row in made.rows for n in (1, 2))
+    )
+    lanes = lanes_of([many])
+    assert len(lanes) > SERIES
+    coloured = [lane.series for lane in lanes if lane.series < SERIES]
+    assert sorted(coloured) == list(range(SERIES))
+    assert {lane.series for lane in lanes} == {*range(SERIES + 1)}
+    few = lanes_of([replace(made, rows=made.rows[:SERIES])])
+    assert sorted(lane.series for lane in few) == list(range(SERIES))
+    drawn = told_apart(lanes)
+    assert len({lane.series for lane in drawn}) == len(drawn) > 1
+
+
+@pytest.mark.parametrize("rights", [[1.0] * 20 + [0.0], [0.0] + [1.0] * 20, [1.0] * 3])
+def test_of_many_sessions_those_that_differ_are_shown(rights: list[float]) -> None:
+    found: list[Any] = [
+        (None, Session(n, "p", "q", "finished", None, right)) for n, right in enumerate(rights)
+    ]
+    shown = [one.correct for _, one in differing(found, 12)]
+    assert len(shown) == min(12, len(rights))
+    assert set(shown) == set(rights)
+    assert [one.id for _, one in differing(found, 12)] == sorted(
+        one.id for _, one in differing(found)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "pieces"),
+    [
+        ("debate", ("debate",)),
+        ("symbolic_moe", ("symbolic_moe",)),
+        ("best_seven_accuracy", ("best_seven_", "accuracy")),
+        ("averyverylongname_", ("averyverylongname_",)),
+        ("", ("",)),
+    ],
+)
+def test_only_long_names_are_broken(name: str, pieces: tuple[str, ...]) -> None:
+    assert broken(name) == pieces
+
+
+def test_many_sentences_are_folded_and_none_is_lost() -> None:
+    for many in (0, FEW, FEW + 2, FEW + 3, 40):
+        lines = tuple(f"line {n}" for n in range(many))
+        section = Section("s", "S", after=lines)
+        assert section.at_once + section.later == lines
+        assert bool(section.later) == (many > FEW + 2)
+
+
+def test_what_cannot_be_computed_is_told_once_for_each_reason(store: str) -> None:
+    section = next(one for one in page_of(store, "oversight").data.sections if one.id == "price")
+    assert [one.caption for one in section.tables] == ["Accuracy and price"]
+    [line] = section.after
+    assert line.startswith("Not computable at equal spend: judge alone beside debate; ")
 
 
 def test_questions_are_chosen_by_pattern_and_seed() -> None:

@@ -91,11 +91,17 @@ def test_keys_reach_the_server_and_nothing_else(here: Path, server: OpenAIServer
         command(here, "run", "w.yaml", "--set", "name=w"),
         command(here, "show", "w", "1"),
         command(here, "--debug", "show", "w", "1", "--json"),
-        command(here, "export", "w", "--to", "sessions.jsonl"),
+        command(here, "export", "w", "--to", "jsonl"),
         command(here, "validate", "w.yaml", "--json"),
         command(here, "doctor", "--json"),
         command(here, "--debug", "run", "w.yaml", "--set", "experts.a.options={x: 1}"),
+        command(here, "run", "w.yaml", "--new", "--events", "events.jsonl", "--drivers", "2"),
+        command(here, "report", "w", "--html", "page.html", "--md", "page.md"),
+        command(here, "export", "w", "tables", "--to", "csv"),
     ]
+    assert [one.code for one in (done[4], *done[8:])] == [0, 0, 0, 0], done[-1].err
+    for written in ("events.jsonl", "page.html", "page.md", "tables/replies.csv"):
+        assert (here / written).stat().st_size > 0
     sent = {headers["authorization"] for headers in server.headers}
     assert sent == {f"Bearer {key}" for key in KEYS.values()}
     outputs = [stream for one in done for stream in (one.out, one.err)]

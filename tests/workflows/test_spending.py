@@ -96,7 +96,7 @@ def test_drivers_share_a_budget_in_dollars() -> None:
     overrides = ["store=shared.db", f"budget.usd={paid / 2}", f"budget.roles.judge.calls={CALLS}"]
     result = run("w.yaml", overrides=overrides, drivers=2)
     spent = sum(one.paid for one in result.spent.values())
-    assert result.ending == "budget"
+    assert (result.ending, result.reached) == ("budget", ("", "usd"))
     assert paid / 4 < spent <= paid / 2
     more = run("w.yaml", overrides=["store=shared.db", f"budget.usd={paid * 2}"], drivers=2)
     assert more.ending == "finished"
@@ -181,6 +181,51 @@ def test_a_role_that_nobody_has() -> None:
     assert done.code == 2
     assert "budget.roles.juge: no such role; did you mean 'judge'?" in done.err
     assert not Path("moot.db").exists(), "nothing was begun"
+
+
+@pytest.mark.parametrize("verb", [("validate",), ("run", "--dry-run")], ids=["validate", "dry"])
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("budget.roles.juge.calls=5", "budget.roles.juge: no such role; did you mean 'judge'?"),
+        ("budget.usd=1", "experts.one: no price is known of openai/"),
+        ("limits.opnai.concurrency=5", "limits.opnai: no expert of this run has that endpoint"),
+        ("experts.one.fallbacks=[onee]", "no expert 'onee' in the roster; did you mean 'one'?"),
+    ],
+)
+def test_what_cannot_be_kept_is_told_before_a_run(
+    here: Path, verb: tuple[str, ...], setting: str, said: str
+) -> None:
+    (here / "h.yaml").write_text(TWO_VOTERS % "")
+    done = moot(verb[0], "h.yaml", "--set", setting, *verb[1:])
+    assert done.code == 2
+    assert said in done.message
+    assert not Path("moot.db").exists()
+
+
+def test_a_branch_has_a_budget_of_its_own() -> None:
+    whole = run("w.yaml", overrides=["protocols=[{kind: direct_answer, cast: {judge: judge}}]"])
+    paid = sum(one.paid for one in whole.spent.values())
+    line = ("fork", str(whole.run_id), "--cast", "judge=speaker")
+    done = moot(*line, "--budget", f"{paid / 2}")
+    assert done.code == 3, done.err
+    last = done.err.splitlines()[-1]
+    assert last.startswith("the budget in dollars is reached: spent by judge $")
+    assert "raise --budget, and the same command goes on" in last
+    done = moot(*line, "--budget", f"{paid * 2}", "--json")
+    assert done.code == 0, done.err
+    with Store.read("moot.db") as store:
+        assert sum(one.calls for one in store.spent(2).values()) == QUESTIONS
+
+
+def test_a_branch_with_a_budget_needs_to_know_what_those_cost_who_are_asked(here: Path) -> None:
+    run("w.yaml")
+    stranger = "hosted_vllm/nobody-knows-its-price"
+    done = moot("fork", "1", "--cast", f"judge={stranger}", "--budget", "1")
+    assert done.code == 2
+    assert f"experts.{stranger}: no price is known" in done.message
+    with Store.read("moot.db") as store:
+        assert len(store.runs()) == 1, "nothing was begun"
 
 
 @pytest.mark.parametrize("verb", [("run",), ("run", "--dry-run")], ids=["run", "dry run"])

@@ -108,6 +108,21 @@ def test_a_run_that_two_drivers_work_on(store: Store, run: int) -> None:
     assert len(text) == 7
 
 
+def test_a_driver_that_loads_says_so(store: Store, run: int) -> None:
+    begin(store, run, "a:1", sessions_done=0, in_flight=0, loading={"gpu-1": "lee", "gpu-2": "po"})
+    text = list(lines(state(store)))
+    assert text[1].endswith("0 in flight, loading")
+    assert text[3:5] == ["worker gpu-1: smith; loading lee", "worker gpu-2: loading po"]
+    begin(store, run, "b:2", sessions_done=0, resident={"gpu-2": ["po"]})
+    text = list(lines(state(store)))
+    assert text[1].endswith("8 in flight, no session is over yet")
+
+
+def test_nothing_is_loaded_where_nothing_loads(store: Store, run: int) -> None:
+    begin(store, run, "a:1")
+    assert "worker gpu-2: nothing loaded" in list(lines(state(store)))
+
+
 def test_a_driver_without_a_sign_of_life(store: Store, run: int) -> None:
     begin(store, run, "a:1", seen_s=100.0)
     found = state(store)

@@ -64,9 +64,41 @@ def test_equal_protocols_are_asked_to_the_end(tmp_path) -> None:
     assert result.ending == "finished"
     assert not decision.all_decided
     assert decision.saved == 0
-    assert str(decision) == "0 of 1 pairs are decided after 80 of 80 units"
+    assert str(decision) == "the pair is not decided after 80 of 80 units"
     assert decision.accuracies == {"good": (1.0, 80), "bad": (1.0, 80)}
     assert result.rows[0].accuracy == 1.0
+
+
+def limited(tmp_path, rows, limit: int) -> Workflow:
+    file = write_lines(tmp_path / "q.jsonl", rows)
+    data = {"questions": {"path": file, "limit": limit}, "protocols": PROTOCOLS, "name": "r"}
+    return Workflow.from_mapping({**data, "store": str(tmp_path / "s.db")}, "w.yaml")
+
+
+def test_a_larger_limit_goes_on_where_the_questions_ended(tmp_path) -> None:
+    rows = [
+        recorded_row(n, answers={"good": "B", "bad": "B" if n % 5 < 4 else "A"}) for n in range(600)
+    ]
+    few, undecided = run_until_decided(limited(tmp_path, rows, 12))
+    assert few.ending == "finished"
+    assert not undecided.all_decided
+    more, decision = run_until_decided(limited(tmp_path, rows, 600))
+    assert (more.run_id, more.resumed) == (few.run_id, True)
+    assert len(more.difference.kept) == 24, "no question of the first limit is asked again"
+    assert decision.all_decided
+    assert 12 < decision.asked <= decision.planned == 600
+    assert decision.saved == 1_200 - more.progress.sessions_done
+
+
+def test_what_is_decided_stays_so_under_a_larger_limit(tmp_path) -> None:
+    rows = [recorded_row(n) for n in range(1_500)]
+    first, decision = run_until_decided(limited(tmp_path, rows, 1_000))
+    assert (first.ending, decision.all_decided) == ("stopped", True)
+    again, same = run_until_decided(limited(tmp_path, rows, 1_500))
+    assert (again.ending, again.progress.asks_done) == ("stopped", 0)
+    assert same.standings == decision.standings
+    assert (decision.planned, same.planned) == (1_000, 1_500)
+    assert same.saved == decision.saved + 1_000
 
 
 def test_what_cannot_be_decided_is_refused_before_anything_is_asked(tmp_path) -> None:

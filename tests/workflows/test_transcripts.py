@@ -37,6 +37,8 @@ async def test_every_example_is_told_within_the_width(tmp_path: Path) -> None:
         for ask in (ask for turn in record["turns"] for ask in turn):
             reply = ask["reply"]
             said = reply["failure_message"] if reply["failure_boundary"] else reply["text"]
+            if reply["distribution_source"] == "score":
+                said = "log-likelihood"
             assert (said.splitlines() or ["(said nothing)"])[-1] in text, name
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from protocols.contract import CallBound
 from protocols.teams import staffed_calls
 from workflows.cli.screen import put, put_json, say
+from workflows.wording import counted_of
 
 if TYPE_CHECKING:
     from orchestrator.run import Prepared
@@ -35,8 +36,9 @@ def put_plan(workflow: Workflow, *, new: bool, as_json: bool) -> None:
         put_json(found)
         return
     put(
-        f"run {found['name']}: {found['sessions']:,} sessions of {found['questions']:,} questions "
-        f"and {found['protocols']} protocols"
+        f"run {found['name']}: {counted_of(found['sessions'], 'session')} of "
+        f"{counted_of(found['questions'], 'question')} and "
+        f"{counted_of(found['protocols'], 'protocol')}"
     )
     if found["stored"]:
         put(

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from protocols.errors import Mistake
 from workflows.cli import options
 from workflows.cli.screen import DASH, number, put, put_json, put_table, say
+from workflows.wording import counted_of
 
 if TYPE_CHECKING:
     from orchestrator.spec import RunSpec
     from protocols.contract import CallBound
     from workflows.configuration import Workflow
     from workflows.estimate import Estimate
+    from workflows.needed import Needed
     from workflows.prediction import FleetFigures, Prediction
 
 FLEET = "The simulated fleet"
+SHARED = (
+    "each protocol counts by itself; sessions that differ only in the judge share what is said\n"
+    "before the judge's first turn, so the run asks less"
+)
 
 
 def _figure(flag: str, metavar: str, told: str) -> Any:
@@ -24,6 +32,22 @@ def _figure(flag: str, metavar: str, told: str) -> Any:
 
 
 Fleet = Annotated[bool, typer.Option("--fleet", help="Also simulate the run on a fleet of GPUs.")]
+Difference = Annotated[
+    float | None,
+    typer.Option(
+        "--difference",
+        metavar="SHARE",
+        help="Also say how many questions show a difference in accuracy: 0.05 is 5 points.",
+    ),
+]
+Discordance = Annotated[
+    float | None,
+    typer.Option(
+        "--discordance",
+        metavar="SHARE",
+        help="For --difference: on what share of the questions two protocols differ.",
+    ),
+]
 Sample = Annotated[
     int, typer.Option("--sample", min=1, max=2_000, help="The most sessions to simulate.")
 ]
@@ -57,6 +81,10 @@ LatencyS = Annotated[
 Concurrency = Annotated[
     int | None, _figure("--concurrency", "N", "Asks open at one hosted expert; 256.")
 ]
+Measured = Annotated[
+    Path | None,
+    _figure("--measured", "FILE", "What benchmarks.gpu_experts wrote; other figures go before it."),
+]
 Requests = Annotated[
     float | None, _figure("--requests-per-minute", "N", "Rate of each hosted expert.")
 ]
@@ -66,8 +94,11 @@ def estimate(
     workflow: options.WorkflowFile,
     *,
     fleet: Fleet = False,
+    difference: Difference = None,
+    discordance: Discordance = None,
     settings: options.Settings = None,
     cast: options.Casts = None,
+    casts: options.Grid = None,
     gpus: Gpus = None,
     gpu_gb: GpuGb = None,
     slots: Slots = None,
@@ -80,10 +111,11 @@ def estimate(
     latency_s: LatencyS = None,
     concurrency: Concurrency = None,
     requests: Requests = None,
+    measured: Measured = None,
     sample: Sample = 2_000,
     as_json: options.Json = False,
 ) -> None:
-    """Count what a run would ask and cost; with --fleet, predict how long it takes.
+    """Count what a run would ask and cost; with --fleet or --measured, predict how long it takes.
 
     Nothing is asked.
 
@@ -103,10 +135,13 @@ def estimate(
         "concurrency": concurrency,
         "requests_per_minute": requests,
     }
+    settings = [*(settings or ()), *options.grid_settings(casts)]
     _estimate(
-        *(workflow, settings, cast, given if fleet else None),
+        *(workflow, settings, cast, given if fleet or measured else None),
+        card=measured,
         tokens=tokens,
         sample=sample,
+        needs=(difference, discordance),
         as_json=as_json,
     )
 
@@ -117,41 +152,74 @@ def _estimate(
     cast: list[str] | None,
     given: dict[str, Any] | None,
     *,
+    card: Path | None,
     tokens: float | None,
     sample: int,
+    needs: tuple[float | None, float | None],
     as_json: bool,
 ) -> None:
     """Estimate and print; `given` are the figures of a fleet to simulate, None: of none."""
+    from orchestrator.sharing import sharing_entries
     from workflows.casting import run_spec
     from workflows.cli.costing import measured, put_cost
+    from workflows.cli.needing import put_needed
     from workflows.cli.running import load
     from workflows.cost import cost
     from workflows.data_files import load_inputs
     from workflows.estimate import estimate as count
     from workflows.prediction import figures_of
 
+    measure = tokens is None
+    if card is not None and given is not None:
+        given = _measured(card, given)
     loaded = load(path, settings, cast, None)
     spec = run_spec(loaded, load_inputs(loaded))
     counted = count(spec)
     money = cost(spec, counted, measured=measured(loaded.store, spec.name), reply_tokens=tokens)
-    told = {**counted.as_json(), "money": money.as_json()}
+    need = _needed(spec, loaded, *needs)
+    shown = None if need is None else need.as_json()
+    told = {**counted.as_json(), "money": money.as_json(), "needed": shown}
+    if not as_json:
+        _put_calls(counted)
+        put_cost(money)
+        if sharing_entries(spec.entries):
+            put(SHARED)
+        if need is not None:
+            put_needed(need)
     if given is None:
         if as_json:
             put_json({**told, "fleet": None})
-        else:
-            _put_calls(counted)
-            put_cost(money)
         return
     figures = figures_of(loaded.fleet, given)
-    predicted = _predict(loaded, spec, figures, sample, measure=given["tokens"] is None)
+    predicted = _predict(loaded, spec, figures, sample, measure=measure)
     if as_json:
         supposed = {"figures": figures.model_dump(mode="json")}
         put_json({**told, "fleet": predicted.as_json(), **supposed})
         return
-    _put_calls(counted)
-    put_cost(money)
     _put_fleet(predicted, figures)
     _put_prediction(predicted)
+
+
+def _needed(
+    spec: RunSpec, workflow: Workflow, difference: float | None, discordance: float | None
+) -> Needed | None:
+    from workflows.cli.needing import needed_for
+
+    if difference is None:
+        if discordance is not None:
+            raise Mistake("--discordance belongs to --difference; write  --difference 0.05 too")
+        return None
+    return needed_for(spec, workflow.store, difference, discordance=discordance)
+
+
+def _measured(card: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures that are given, and those that were measured for what is not."""
+    from workflows.measured_card import read_measured
+    from workflows.prediction import FleetFigures
+
+    tokens = given["tokens"] or FleetFigures().tokens
+    said = {name: value for name, value in given.items() if value is not None}
+    return {"tokens": None, **read_measured(card).figures(tokens), **said}
 
 
 def _predict(
@@ -160,15 +228,16 @@ def _predict(
     from workflows.prediction import measured_lengths, predict
 
     sessions = len(spec.questions) * len(spec.entries) * spec.repeats
-    say(f"simulating {min(sample, sessions):,} sessions")
+    say(f"simulating {counted_of(min(sample, sessions), 'session')}")
     measured = measured_lengths(workflow.store, spec.name) if measure else {}
     return predict(spec, figures, sample=sample, measured=measured)
 
 
 def _put_calls(counted: Estimate) -> None:
     put(
-        f"{counted.name}: {counted.sessions:,} sessions of {counted.questions:,} questions and "
-        f"{len(counted.entries)} protocols"
+        f"{counted.name}: {counted_of(counted.sessions, 'session')} of "
+        f"{counted_of(counted.questions, 'question')} and "
+        f"{counted_of(len(counted.entries), 'protocol')}"
     )
     put()
     rows = []

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from protocols.errors import Mistake
-from workflows.cli import options
+from workflows.cli import learning, options
+from workflows.cli.learning import put_or_write
 from workflows.cli.running import close, load, perform
 from workflows.cli.screen import command_name, near, put, put_json, say
 from workflows.cli.tables import put_wrapped
@@ -234,7 +235,7 @@ def name_skills(
             skills = read_skills(opened, find_run(opened, str(result.run_id)))
     else:
         skills = named_like(measured, loaded)
-    _put_or_write(skills, out, f"{len(skills):,} questions")
+    put_or_write(skills, out, f"{len(skills):,} questions")
 
 
 @app.command("match")
@@ -279,19 +280,7 @@ def match(
         raise Mistake(f"{skills}: no skills of questions; moot experts skills writes such a file")
     described = None if roster is None else Roster.from_yaml(roster)
     found = matches_of(content, measured.profile.known_skills, by, described)
-    _put_or_write(found, out, f"{len(found):,} unseen skills")
-
-
-def _put_or_write(value: Any, out: str | None, what: str) -> None:
-    """Print JSON, or write it into a file."""
-    if out is None:
-        put_json(value)
-        return
-    try:
-        Path(out).write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    except OSError as error:
-        raise Mistake(f"{out}: cannot be written: {error.strerror or error}") from None
-    say(f"{what} in {out}")
+    put_or_write(found, out, f"{len(found):,} unseen skills")
 
 
 @app.command("show")
@@ -330,3 +319,7 @@ def show(
     elif source is None:
         put()
         put_wrapped(f"As a picture: {command_name()} experts show {name} --png profile.png")
+
+
+for _verb in (learning.bench, learning.aggregators, learning.memory):
+    app.command(_verb.__name__)(_verb)

@@ -10,6 +10,7 @@ from protocols.errors import Mistake
 from workflows.cli import options
 from workflows.cli.screen import command_name, near, put, put_json, say
 from workflows.cli.tables import put_wrapped
+from workflows.wording import counted_of
 
 KINDS = ("nyu",)
 SHOWN = 5
@@ -47,8 +48,8 @@ def import_sessions(
         put_json(found.as_json())
         return
     put(
-        f"{found.sessions:,} sessions: {found.folded:,} keep the rules that they declare, "
-        f"{len(found.off_rules):,} do not, {found.without_judge:,} had no live judge"
+        f"{counted_of(found.sessions, 'session')}: {found.folded:,} keep the rules that they "
+        f"declare, {len(found.off_rules):,} do not, {found.without_judge:,} had no live judge"
     )
     for session, why in list(found.off_rules.items())[:SHOWN]:
         put_wrapped(f"{session}: {why}", indent=2)

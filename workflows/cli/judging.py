@@ -11,6 +11,7 @@ from workflows.cli import options
 from workflows.cli.screen import DASH, number, put, put_json, put_table
 from workflows.cli.tables import p_text, put_wrapped
 from workflows.findings import points, signed_interval
+from workflows.wording import counted_of
 
 if TYPE_CHECKING:
     from workflows.intervals import MeanOutcome
@@ -130,8 +131,8 @@ def _verdicts(target: str, store: str) -> VerdictSet:
 
 def _put_report(found: JudgeReport) -> None:
     put_wrapped(
-        f"{found.name}: {found.pairs:,} pairs in {found.clusters:,} units, "
-        f"{len(found.judges):,} judges; rule: {found.rule}, a tie "
+        f"{found.name}: {counted_of(found.pairs, 'pair')} in {counted_of(found.clusters, 'unit')}, "
+        f"{counted_of(len(found.judges), 'judge')}; rule: {found.rule}, a tie "
         f"{'counts half' if found.tie == 'half' else 'is wrong'}"
     )
     put()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,14 @@ Casts = Annotated[
     list[str] | None,
     typer.Option(
         "--cast", metavar="ROLE=EXPERT", help="Cast an expert: judge=openai/gpt-4o-mini. Repeats."
+    ),
+]
+Grid = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--casts",
+        metavar="ROLE=A,B",
+        help="Run with each of several experts in a role; several roles make a grid. Repeats.",
     ),
 ]
 FleetName = Annotated[
@@ -110,6 +119,20 @@ def cast_options(given: list[str] | None) -> dict[str, str]:
         Mistake: one of them is not ROLE=EXPERT.
     """
     return pairs(given, "cast", "ROLE=EXPERT, for example judge=openai/gpt-4o-mini")
+
+
+def grid_settings(given: list[str] | None) -> list[str]:
+    """Return ``--casts`` options as overrides of a workflow.
+
+    Raises:
+        Mistake: one of them is not ROLE=EXPERT,EXPERT.
+    """
+    found = pairs(given, "casts", "ROLE=EXPERT,EXPERT, for example judge=offline/lexical-judge,me")
+    settings = []
+    for role, value in found.items():
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        settings += [f"casts.{role}={json.dumps(names)}", f"cast.{role}=null"]
+    return settings
 
 
 def parameter_options(given: list[str] | None) -> dict[str, Any]:

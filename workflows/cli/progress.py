@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import typer
 
 from workflows.cli.screen import say
+from workflows.wording import counted_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -187,12 +188,12 @@ def introduction(prepared: Prepared) -> str:
     left = prepared.sessions - prepared.done
     name = f"run {prepared.name} (id {prepared.run_id})"
     if not prepared.resumed:
-        return f"{name}: {prepared.sessions:,} sessions"
+        return f"{name}: {counted_of(prepared.sessions, 'session')}"
     changed = difference.added or difference.superseded or difference.stale or difference.revived
     if changed:
         return (
             f"{name} is there already and the workflow changed: {difference.describe()}; "
-            f"{left:,} sessions to run"
+            f"{counted_of(left, 'session')} to run"
         )
     if not left:
         return f"{name} is there already and complete: all {prepared.sessions:,} sessions are kept"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +16,7 @@ from workflows.cli.screen import command_name, near, put, put_json, say, store_o
 if TYPE_CHECKING:
     from workflows.api import RunResult
     from workflows.configuration import Workflow
+    from workflows.findings import Pair
 
 EXIT_CODES = {"finished": 0, "stopped": 1, "budget": 3}
 
@@ -37,6 +38,7 @@ def load(
         overrides.append(f"store={json.dumps(store)}")
     roles = options.cast_options(casts)
     overrides += [f"cast.{role}={_experts(value)}" for role, value in roles.items()]
+    overrides += [f"casts.{role}=null" for role in roles]
     loaded = load_workflow(workflow, overrides)
     if loaded.crossplay and "debater" in roles:
         raise Mistake("--cast debater: write  --set 'crossplay.debaters=[EXPERT, EXPERT]'")
@@ -121,12 +123,13 @@ def perform(
     return result
 
 
-def close(result: RunResult, *, new: bool = False) -> None:
+def close(result: RunResult, *, new: bool = False, raised: str | None = None) -> None:
     """Say how to go on, and end with the exit code that fits.
 
     Args:
         result: how the run ended.
         new: whether it was started with ``--new``, so that its name must be given to go on.
+        raised: the option that holds its budget; by default the key of its workflow.
 
     Raises:
         typer.Exit: always.
@@ -147,7 +150,7 @@ def close(result: RunResult, *, new: bool = False) -> None:
         say(
             f"{reached_line(result.reached)} is reached: spent by {spent_line(result.spent)}. "
             f"{progress.sessions_done:,} of {progress.sessions:,} sessions are done, {left:,} are "
-            f"left; raise {key_of(result.reached)}, and {same} goes on"
+            f"left; raise {raised or key_of(result.reached)}, and {same} goes on"
         )
     elif left:
         say(
@@ -169,12 +172,12 @@ def close(result: RunResult, *, new: bool = False) -> None:
     raise typer.Exit(EXIT_CODES[result.ending])
 
 
-def put_result(result: RunResult) -> None:
-    """Print a run's table for people."""
+def put_result(result: RunResult, pairs: Sequence[Pair] | None = None) -> None:
+    """Print a run's table for people; `pairs`: of its rows, where they are known."""
     from workflows.cli.tables import put_rows
     from workflows.spending import paid_line
 
-    put_rows(result.rows, result.clusters, simulated=result.simulated)
+    put_rows(result.rows, result.clusters, simulated=result.simulated, pairs=pairs)
     paid = paid_line(result.spent)
     if paid:
         put()
@@ -187,6 +190,7 @@ def run(
     *,
     settings: options.Settings = None,
     cast: options.Casts = None,
+    casts: options.Grid = None,
     store: options.StoreOverride = None,
     fleet: options.FleetName = None,
     address: options.Address = None,
@@ -210,6 +214,7 @@ def run(
 
     Example: moot run skills --set questions.limit=100 --store my.db
     """
+    settings = [*(settings or ()), *options.grid_settings(casts)]
     loaded = load(workflow, settings, cast, store)
     loaded = with_money(loaded, budget, cache=cache)
     if dry_run:
@@ -240,6 +245,7 @@ def compare(
     *,
     settings: options.Settings = None,
     cast: options.Casts = None,
+    casts: options.Grid = None,
     store: options.StoreOverride = None,
     until_decided: options.UntilDecided = False,
     unit: options.Unit = None,
@@ -265,6 +271,7 @@ def compare(
             "was fixed before"
         )
     names, where = targets, store or "moot.db"
+    settings = [*(settings or ()), *options.grid_settings(casts)]
     if is_workflow(targets):
         loaded = load(targets[0], settings, cast, store)
         if until_decided:
@@ -274,7 +281,8 @@ def compare(
         names, where = [str(result.run_id)], result.address
     elif settings or cast or until_decided:
         raise Mistake(
-            "--set, --cast and --until-decided belong to a workflow; runs are compared as they are"
+            "--set, --cast, --casts and --until-decided belong to a workflow; runs are compared as "
+            "they are"
         )
     else:
         put_runs(targets, where, as_json=as_json, unit=unit)
@@ -299,6 +307,7 @@ def fork(
     store: options.Store = "moot.db",
     fleet: options.FleetName = None,
     address: options.Address = None,
+    budget: options.Budget = None,
     as_json: options.Json = False,
 ) -> None:
     """Branch off a finished run with another expert or parameter; only later turns are asked.
@@ -319,6 +328,7 @@ def fork(
             name=name,
             fleet=options.fleet_option(fleet) or "local",
             address=address,
+            budget=budget,
             hooks=watch.hooks(),
         )
         watch.finish(result.progress)
@@ -330,7 +340,7 @@ def fork(
             f"beside the run it branches off: {command_name()} compare {run} {result.name} "
             f"{store_option(result.store)}"
         )
-    close(result)
+    close(result, raised="--budget")
 
 
 def _check_new_experts(labels: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ import typer
 from protocols.errors import Mistake
 from workflows.cli import options
 from workflows.cli.screen import DASH, command_name, put, put_json, put_table, say
+from workflows.wording import counted_of
 
 if TYPE_CHECKING:
     from workflows.configuration import Workflow
@@ -80,7 +81,7 @@ def validate(
     if problems:
         raise typer.Exit(2)
     if not as_json:
-        say(f"{workflow}: good; {len(inputs.questions.questions):,} questions")
+        say(f"{workflow}: good; {counted_of(len(inputs.questions.questions), 'question')}")
 
 
 def find_problems(workflow: Workflow) -> tuple[list[str], list[str]]:
@@ -89,16 +90,24 @@ def find_problems(workflow: Workflow) -> tuple[list[str], list[str]]:
     Raises:
         Mistake: its data cannot be read.
     """
-    from workflows.casting import Casting
+    from agents.roster import LOCAL
+    from workflows.casting import Casting, run_spec
     from workflows.checks import check_workflow, workflow_warnings
     from workflows.data_files import load_inputs
     from workflows.keys import unready_experts
+    from workflows.spending import check_budget
 
     inputs = load_inputs(workflow)
     problems = check_workflow(workflow, inputs)
     warnings = workflow_warnings(workflow, inputs)
     if not problems:
-        problems = unready_experts(Casting(workflow, inputs).roster().values())
+        experts = Casting(workflow, inputs).roster().values()
+        elsewhere = LOCAL if workflow.fleet.kind == "ray" else ()
+        problems = unready_experts(one for one in experts if one.provider not in elsewhere)
+        try:
+            warnings += check_budget(run_spec(workflow, inputs), workflow.budget)
+        except Mistake as mistake:
+            problems += [] if str(mistake) in problems else [str(mistake)]
     return problems, warnings
 
 
@@ -151,25 +160,27 @@ def doctor(
     ] = None,
     workflow: Annotated[
         str | None,
-        typer.Option("--workflow", metavar="WORKFLOW", help="Whose keys the nodes must have."),
+        typer.Option(
+            "--workflow",
+            metavar="WORKFLOW",
+            help="Whose models must fit the GPUs here; with --address, whose keys the nodes need.",
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Look at what moot stands on: versions, packages, keys (names only), stores, clusters, GPUs.
 
-    Example: moot doctor --address 10.0.0.1:6379 --workflow my.yaml
+    Example: moot doctor --workflow my.yaml
     """
+    from workflows.configuration import load_workflow
     from workflows.doctor import examine, examine_cluster
+    from workflows.doctor_models import examine_models
 
-    if address is None and workflow is not None:
-        raise Mistake("--workflow says which keys a cluster's nodes must have; give its --address")
-    if address is None:
-        checks = examine(store)
-    else:
-        from workflows.configuration import load_workflow
-
-        loaded = None if workflow is None else load_workflow(workflow)
+    loaded = None if workflow is None else load_workflow(workflow)
+    if address is not None:
         checks = examine_cluster(address, loaded)
+    else:
+        checks = [*examine(store), *(examine_models(loaded) if loaded else ())]
     bad = [check for check in checks if check.state == "bad"]
     if as_json:
         put_json({"good": not bad, "checks": [check.as_json() for check in checks]})

@@ -123,7 +123,11 @@ def lines(state: RunState) -> Iterator[str]:
     if queued:
         yield "waiting: " + _listed([f"{expert} {count:,}" for expert, count in queued])
     for worker, experts in sorted(state.resident.items())[:SHOWN]:
-        yield f"worker {worker}: {_listed(experts) if experts else 'nothing loaded'}"
+        loading = state.loading.get(worker)
+        words = [_listed(experts)] if experts else [] if loading else ["nothing loaded"]
+        yield f"worker {worker}: " + "; ".join(
+            [*words, *([f"loading {loading}"] if loading else [])]
+        )
     if len(state.resident) > SHOWN:
         yield f"and {len(state.resident) - SHOWN:,} more workers"
     for driver in state.drivers[:SHOWN]:
@@ -145,7 +149,8 @@ def _figures(state: RunState) -> str:
         words.append(f"${state.paid:.2f}")
     if state.is_live:
         words.append(f"{state.in_flight:,} in flight")
-        words.append(f"{clock(state.left_s)} left" if state.left_s is not None else "? left")
+        unknown = "loading" if state.loading and not state.in_flight else "no session is over yet"
+        words.append(unknown if state.left_s is None else f"{clock(state.left_s)} left")
     return ", ".join(words)
 
 

@@ -16,7 +16,6 @@ from workflows.page.parts import (
     Section,
     Table,
     amount,
-    counted,
     p_value,
     percentage,
     plotted,
@@ -49,7 +48,7 @@ def told_apart(lanes: Sequence[Lane]) -> list[Lane]:
 
 
 def topics(lanes: Sequence[Lane]) -> Section | None:
-    """Return accuracy by category, or by subject where questions have no category."""
+    """Return accuracy by category, else by subject; None where each has too few questions."""
     known: dict[str, tuple[str, str]] = {}
     for lane in lanes:
         known |= lane.material.topics
@@ -58,11 +57,7 @@ def topics(lanes: Sequence[Lane]) -> Section | None:
         names = sorted(set(groups.values()))
         if 1 < len(names) <= TOPICS and len(groups) >= FEW * len(names):
             return _topics(lanes, groups, names, word)
-    many = {found[1] for found in known.values() if found[1]}
-    if len(many) < 2:
-        return None
-    line = f"{counted(len(known), 'question')} in {len(many):,} subjects: too few in each to tell."
-    return Section("topics", "By subject", (line,))
+    return None
 
 
 def _topics(

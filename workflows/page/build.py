@@ -40,14 +40,19 @@ def _sections(
 ) -> list[Section]:
     told = [one for one in materials if one.report.imported is not None]
     found: list[Section | None] = [
-        imported.settings(one.report.imported, one.name if len(materials) > 1 else "", number)
+        imported.settings(
+            one.report.imported,
+            {lane.row.name: lane.series for lane in lanes if lane.material is one},
+            one.name if len(materials) > 1 else "",
+            number,
+        )
         for number, one in enumerate(told)
         if one.report.imported is not None
     ]
     if len(told) < len(materials):  # no baseline and no pair belongs to sessions of others
         pairs = pairs_of(lanes, clusters)
         found = [
-            sections.shows(lanes, clusters),
+            sections.shows(lanes, clusters, pairs),
             *found,
             sections.results(lanes, pairs),
             sections.differences(pairs, lanes),

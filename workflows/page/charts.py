@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import log10
+from itertools import pairwise
+from math import hypot, log10
 
 from workflows.intervals import Interval
 from workflows.page.drawing import (
@@ -40,6 +41,8 @@ class Spot:
     best: bool
     """Whether nothing is both cheaper and better."""
     series: int
+    x_interval: Interval | None = None
+    """Of `x`; drawn as far as the axis goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +113,17 @@ def plane(
             x = x_at(spot.x)
             ends_y = y_at(spot.interval.low), y_at(spot.interval.high)
             items.append(Path(((x, ends_y[0]), (x, ends_y[1])), f"thin s{spot.series}"))
+        if spot.x_interval is not None:
+            least = 10 ** ends[0] if logs else ends[0]
+            reach = [x_at(max(value, least)) for value in spot.x_interval]
+            y = y_at(spot.y)
+            items.append(Path(((reach[0], y), (min(reach[1], right), y)), f"thin s{spot.series}"))
     places = [(x_at(spot.x), y_at(spot.y)) for spot in spots]
     for spot, at in zip(spots, places, strict=True):
         items.append(Mark(at, spot.series, f"mark s{spot.series}", 5.5))
-    items += _labels([spot.name for spot in spots], places, (LEFT, TOP, right, bottom))
+    joined = [(x_at(s.x), y_at(s.y)) for s in edge]
+    frame = (LEFT, TOP, right, bottom)
+    items += _labels([spot.name for spot in spots], places, frame, _along(joined))
     return Drawing(width, height, tuple(items))
 
 
@@ -244,22 +254,23 @@ def legend_of(names: Sequence[tuple[str, int]], width: float) -> tuple[list[Item
 
 
 def _labels(
-    names: Sequence[str], places: Sequence[Point], frame: tuple[float, float, float, float]
+    names: Sequence[str],
+    places: Sequence[Point],
+    frame: tuple[float, float, float, float],
+    line: Sequence[Point],
 ) -> list[Item]:
-    """Return names beside their marks, each where it covers no other name and no mark.
+    """Return names beside their marks, each where it covers no name, no mark and no line's point.
 
     Where there is no room, a name stays away: the table beside the plot holds all of them.
     """
     taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in places]
+    taken += [(x - 1, y - 1, x + 1, y + 1) for x, y in line]
     items: list[Item] = []
     for name, (x, y) in zip(names, places, strict=True):
         wide = text_width(name)
-        offsets = [
-            (10, 4),
-            (-10 - wide, 4),
-            *((-wide / 2, 4 + up * s) for up in (16, 30) for s in (-1, 1)),
-        ]
-        offsets += [(10, 18), (10, -12), (-10 - wide, 18), (-10 - wide, -12)]
+        offsets = [(sx, y) for y in (-7, 17) for sx in (8, -8 - wide)]  # beside both intervals
+        offsets += [(-wide / 2, 4 + up * s) for up in (16, 30) for s in (-1, 1)]
+        offsets += [(10, 4), (-10 - wide, 4)]
         for dx, dy in offsets:
             box = (x + dx, y + dy - 11, x + dx + wide, y + dy + 3)
             inside = box[0] >= frame[0] and box[2] <= frame[2] and frame[1] <= box[1]
@@ -268,6 +279,17 @@ def _labels(
                 items.append(Words((x + dx, y + dy), name, style="halo"))
                 break
     return items
+
+
+def _along(points: Sequence[Point], step: float = 6.0) -> list[Point]:
+    """Return points of a line, about `step` pixels apart."""
+    found: list[Point] = []
+    for (x0, y0), (x1, y1) in pairwise(points):
+        count = max(1, int(hypot(x1 - x0, y1 - y0) / step))
+        found += [
+            (x0 + (x1 - x0) * n / count, y0 + (y1 - y0) * n / count) for n in range(count + 1)
+        ]
+    return found
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:

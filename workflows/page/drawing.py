@@ -19,7 +19,7 @@ FONT = 12.0
 LINE = 16.0
 """Pixels from one line of text to the next."""
 SERIES = 8
-"""How many series can be told apart; further ones stand in the table alone."""
+"""How many series can be told apart; those beyond are all drawn alike, in grey."""
 
 Anchor = Literal["start", "middle", "end"]
 Point = tuple[float, float]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from protocols.question import LABELS
 from workflows.calibration import Forecast, ReliabilityBin, reliability_table
 from workflows.equal_spend import EqualSpend, equal_spend
-from workflows.findings import Pair, compare_rows
+from workflows.findings import Pair, compare_rows, in_family
 from workflows.frontier import Placed, frontier
 from workflows.intervals import Interval
 from workflows.page.material import Lane
@@ -29,11 +29,11 @@ class Prices:
 
 
 def pairs_of(lanes: Sequence[Lane], clusters: Mapping[str, str]) -> list[Pair]:
-    """Return the paired differences of all rows of a run; of several runs, of their protocols."""
-    alone = len({lane.material.name for lane in lanes}) == 1
-    wanted = [lane for lane in lanes if lane.is_protocol or (alone and lane.row.n)]
-    wanted.sort(key=lambda lane: not lane.is_protocol)
-    return compare_rows([(lane.name, lane.row) for lane in wanted], clusters)
+    """Return the paired differences of the family of rows; see :func:`in_family`."""
+    several = len({lane.material.name for lane in lanes}) > 1
+    ordered = sorted(lanes, key=lambda lane: not lane.is_protocol)
+    named = in_family([(lane.name, lane.row) for lane in ordered], several=several)
+    return compare_rows(named, clusters)
 
 
 def prices_of(lanes: Sequence[Lane], clusters: Mapping[str, str]) -> Prices | None:

@@ -100,7 +100,7 @@ def _others(items: Sequence[Item]) -> list[Item]:
 def _heading(row: ForestRow, width: float) -> list[tuple[str, str, bool]]:
     """Return the lines over a row on a phone: its name, then its figures to the right."""
     lines = [(line, "ink", False) for line in folded(row.name, width - 4)]
-    return [*lines, (fitted(row.told, width - 4), "quiet", True)]
+    return [*lines, (fitted(row.told, width - 4), "quiet halo", True)]
 
 
 def _beside(head: Sequence[tuple[str, str, bool]], width: float) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from workflows.intervals import wilson
 from workflows.nyu_comparison import Compared
 from workflows.nyu_figures import Setting, Stratum
 from workflows.page.charts import percent
+from workflows.page.drawing import SERIES
 from workflows.page.forest import Axis, ForestRow, forest
 from workflows.page.parts import (
     DASH,
@@ -26,11 +27,14 @@ from workflows.page.parts import (
 from workflows.report import ImportedSessions
 
 
-def settings(found: ImportedSessions, run: str = "", number: int = 0) -> Section:
+def settings(
+    found: ImportedSessions, series: Mapping[str, int], run: str = "", number: int = 0
+) -> Section:
     """Return the published figures by setting, recomputed.
 
     Args:
         found: the imported sessions.
+        series: colours by protocol, as in the other plots.
         run: the name of their run, where there are several.
         number: of the run among those that were imported.
     """
@@ -43,9 +47,9 @@ def settings(found: ImportedSessions, run: str = "", number: int = 0) -> Section
             f"{percentage(one.accuracy)} ({span(wilson(one.correct, one.n))}), n = {one.n:,}",
             one.accuracy,
             wilson(one.correct, one.n),
-            series=number % 8,
+            series=series.get(one.setting, SERIES),
         )
-        for number, one in enumerate(held)
+        for one in held
     ]
     about = "Accuracy by setting with Wilson's 95 % interval, as if sessions were independent."
     plots = (plotted(id, title, about, forest, rows, Axis("accuracy", percent)),)

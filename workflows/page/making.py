@@ -52,11 +52,13 @@ def _set(value: Any) -> Any:
 
 def _seeds(one: Material) -> str:
     questions = one.config.get("questions") or {}
-    told = [f"run {one.config.get('seed', DASH)}"]
+    told = [] if one.config.get("seed") is None else [f"run {one.config['seed']}"]
     if questions.get("seed") is not None:
         told.append(f"questions {questions['seed']}")
     if (one.config.get("repeats") or 1) > 1:
         told.append(f"{one.config['repeats']} repeats")
+    if not told:
+        return f"{one.name}: nothing was drawn"
     return f"{one.name}: seed of the {', of the '.join(told)}"
 
 

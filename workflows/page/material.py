@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.outcome import Outcome
 from workflows.answer_key import AnswerKey
+from workflows.page.drawing import SERIES
 from workflows.report import Report, make_report
 from workflows.results import WANTED, answer_key, run_rows, session_outcome
 from workflows.spend import ProtocolSpend, Spending, read_spending
@@ -92,7 +93,7 @@ class Lane:
     material: Material
     row: Row
     series: int
-    """Its colour and shape, the same in every plot."""
+    """Its colour and shape, the same in every plot; those beyond `SERIES` share one."""
 
     @property
     def is_protocol(self) -> bool:
@@ -114,19 +115,24 @@ class Lane:
 
 
 def lanes_of(materials: Sequence[Material]) -> list[Lane]:
-    """Return the rows of all runs: best first within each run, colours in the runs' own order."""
+    """Return the rows of all runs, best first.
+
+    Colours are in the runs' own order where there are enough of them, else the best have them.
+    """
     several = len(materials) > 1
     lanes = [
         Lane(f"{one.name}: {row.name}" if several else row.name, one, row, 0)
         for one in materials
         for row in one.rows
     ]
-    ordered = sorted(lanes, key=lambda lane: not lane.is_protocol)
-    series = {lane.name: number for number, lane in enumerate(ordered)}
-    coloured = [replace(lane, series=series[lane.name] % 8) for lane in lanes]
-    return sorted(
-        coloured, key=lambda lane: -1.0 if lane.row.accuracy is None else lane.row.accuracy
-    )[::-1]
+    best = sorted(lanes, key=lambda lane: -1.0 if lane.row.accuracy is None else lane.row.accuracy)[
+        ::-1
+    ]
+    ordered = sorted(lanes if len(lanes) <= SERIES else best, key=lambda lane: not lane.is_protocol)
+    if len(lanes) > SERIES:  # the row that all are compared with has a colour of its own
+        ordered.sort(key=lambda lane: lane.row.name != "best_single")
+    series = {lane.name: min(number, SERIES) for number, lane in enumerate(ordered)}
+    return [replace(lane, series=series[lane.name]) for lane in best]
 
 
 def clusters_of(materials: Sequence[Material]) -> dict[str, str]:

@@ -9,6 +9,8 @@ from typing import Any
 from workflows.intervals import Interval
 from workflows.page.drawing import NARROW, WIDE, Drawing
 
+FEW = 6
+"""Sentences under tables that are not folded where there are many."""
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 
@@ -52,6 +54,16 @@ class Section:
     """What is said under the tables."""
     counting: bool = False
     """Whether that says how rows were counted, which a long table folds."""
+
+    @property
+    def at_once(self) -> tuple[str, ...]:
+        """The sentences under the tables that are read without opening anything."""
+        return self.after if len(self.after) <= FEW + 2 else self.after[:FEW]
+
+    @property
+    def later(self) -> tuple[str, ...]:
+        """The rest of them."""
+        return self.after[len(self.at_once) :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +126,8 @@ class Discussed:
     passage: int
     """Characters of the passage, which is not repeated."""
     transcripts: tuple[Transcript, ...]
+    left_out: int = 0
+    """Sessions that are not on the page."""
 
 
 @dataclass(frozen=True, slots=True)

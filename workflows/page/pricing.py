@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from workflows.equal_spend import EqualSpend
 from workflows.frontier import Placed
 from workflows.intervals import Interval
 from workflows.page.charts import Spot, plane
@@ -25,6 +26,9 @@ from workflows.page.parts import (
     span,
 )
 
+LONG = 16
+"""Rows beyond which a table is folded."""
+
 
 def prices(found: Prices | None, lanes: Sequence[Lane]) -> Section | None:
     """Return accuracy against stand-alone price, and which protocols are dominated."""
@@ -34,14 +38,14 @@ def prices(found: Prices | None, lanes: Sequence[Lane]) -> Section | None:
     beaten = [one.row.name for one in found.placed if one.dominated_by]
     read = (
         f"Each protocol by itself, in {name}, all attempts counted. The dashed line joins those "
-        "that no other beats in both accuracy and price; upright lines are 95 % intervals."
+        "that no other beats in both accuracy and price; crossed lines are 95 % intervals."
     )
     lines = [read]
     if found.unit != "money":
         spends = [lane.spend for lane in lanes if lane.spend is not None]
         free = all(one.whole.price == 0 for one in spends)
         known = "Nothing here costs money" if free else "Prices in money are not known for all"
-        lines.append(f"{known}, so {name} stand for them.")
+        lines.append(f"{known}, so {name} stand in for money.")
     lines.append(f"Dominated: {listed(beaten, 20)}." if beaten else "No protocol is dominated.")
     series = {lane.name: lane.series for lane in lanes}
     spots = _spots(found.placed, series)
@@ -50,9 +54,30 @@ def prices(found: Prices | None, lanes: Sequence[Lane]) -> Section | None:
         about = f"Accuracy against {name}; {lines[-1]}"
         plots = (plotted("price", "Accuracy and price", about, plane, spots, name, show),)
     tables = [_frontier(found, lanes, folded=bool(spots))]
-    if found.equal:
+    if any(_computed(one) for _, one in found.equal):
         tables.append(_equal(found))
-    return Section("price", "Accuracy and price", tuple(lines), plots, tuple(tables))
+    return Section(
+        "price", "Accuracy and price", tuple(lines), plots, tuple(tables), tuple(_why_not(found))
+    )
+
+
+def _computed(one: EqualSpend) -> bool:
+    return one.outcome is not None and one.outcome.mean is not None and one.difference is not None
+
+
+def _why_not(found: Prices) -> list[str]:
+    """Say what could not be computed at equal spend, each reason once."""
+    told: dict[str, dict[str, list[str]]] = {}
+    for protocol, one in found.equal:
+        if not _computed(one):
+            baselines = told.setdefault(one.why_not or "", {}).setdefault(protocol, [])
+            baselines.append(one.baseline.replace("_", " "))
+    lines = []
+    for why, protocols in told.items():
+        words = list(dict.fromkeys(word for found in protocols.values() for word in found))
+        line = f"Not computable at equal spend: {' and '.join(words)} beside "
+        lines.append(line + listed(list(protocols), 30) + (f"; {why}." if why else "."))
+    return lines
 
 
 def _spots(placed: Sequence[Placed], series: dict[str, int]) -> list[Spot]:
@@ -64,6 +89,7 @@ def _spots(placed: Sequence[Placed], series: dict[str, int]) -> list[Spot]:
             one.row.accuracy_interval,
             one.on_frontier,
             series[one.row.name],
+            one.row.price_interval,
         )
         for one in placed
         if one.row.price is not None and one.row.accuracy is not None
@@ -113,9 +139,7 @@ def _equal(found: Prices) -> Table:
         words = one.baseline.replace("_", " ")
         spend = DASH if one.spend is None else show(one.spend)
         outcome, less = one.outcome, one.difference
-        if outcome is None or outcome.mean is None or less is None:
-            why = f"not computable: {one.why_not}" if one.why_not else "not computable"
-            rows.append((protocol, words, why, spend, *[DASH] * 6))
+        if outcome is None or less is None or not _computed(one):
             continue
         whole = less.interval if less.method != "none" else None
         rows.append(
@@ -140,7 +164,7 @@ def _equal(found: Prices) -> Table:
         "The same experts at the same stand-alone spend, from the run's own draws. Best of n is "
         "right where any draw is: no way of choosing can do better. p is not adjusted."
     )
-    return Table("Equal spend", header, tuple(rows), 3, note=note)
+    return Table("Equal spend", header, tuple(rows), 2, folded=len(rows) > LONG, note=note)
 
 
 def _short(value: float) -> str:

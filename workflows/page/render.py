@@ -47,6 +47,7 @@ class Page:
                 script=script,
                 script_hash=b64encode(sha256(script.encode()).digest()).decode(),
                 drawn=_drawn,
+                broken=broken,
             )
         )
 
@@ -142,6 +143,15 @@ def _drawn(plot: Plot) -> str:
         svg(plot.narrow, *about, id=f"{plot.name}-n", classes="plot narrow"),
     )
     return "".join(both)
+
+
+def broken(name: str, most: int = 16) -> tuple[str, ...]:
+    """Return a long name in the two pieces that it may be broken into, at an underscore."""
+    places = [place + 1 for place, sign in enumerate(name[:-1]) if sign == "_"]
+    if len(name) <= most or not places:
+        return (name,)
+    middle = min(places, key=lambda place: abs(place - len(name) / 2))
+    return name[:middle], name[middle:]
 
 
 def _pipes(table: Table) -> str:

@@ -28,38 +28,50 @@ from workflows.page.parts import (
     span,
 )
 
-DRAWN = 24
-"""Rows of a plot; further ones stand in its table."""
+DRAWN, ACCURACIES = 24, 40
+"""Pairs and rows of a plot; further ones stand in its table."""
 
 
-def shows(lanes: Sequence[Lane], clusters: Mapping[str, str]) -> Section | None:
-    """Return what beats what, in sentences made from the rows alone."""
+def shows(
+    lanes: Sequence[Lane], clusters: Mapping[str, str], pairs: Sequence[Pair]
+) -> Section | None:
+    """Return what beats what, in sentences made from the rows alone.
+
+    Args:
+        lanes: the rows of the page.
+        clusters: question id -> what repeats together.
+        pairs: of the page; several runs are told each by its own pairs.
+    """
     runs = list(dict.fromkeys(lane.material.name for lane in lanes))
     lines: list[str] = []
     for run in runs:
         rows = [lane.row for lane in lanes if lane.material.name == run]
         before = f"{run}: " if len(runs) > 1 else ""
-        told = [*findings.verdicts(rows, clusters), *findings.by_round(rows)]
+        family = pairs if len(runs) == 1 else None
+        told = [*findings.verdicts(rows, clusters, family), *findings.by_round(rows)]
         lines += [before + line for line in told]
     return Section("shows", "What it shows", after=tuple(lines)) if lines else None
 
 
 def results(lanes: Sequence[Lane], pairs: Sequence[Pair]) -> Section:
     """Return the table with every denominator, and its accuracies as a plot."""
-    drawn = [lane for lane in lanes if lane.row.accuracy is not None][:DRAWN]
+    scored = [lane for lane in lanes if lane.row.accuracy is not None]
+    drawn = scored[:ACCURACIES]
     plots = (_accuracies(drawn),) if drawn else ()
-    lines = (
+    lines = [
         (
             "Accuracy is right / n, where n is the questions asked less the missing ones. "
-            "Missing are provider failures, timeouts and sessions not reached. What could not be "
-            "read (unparsed) and what was left open (abstained) counts as not correct, in "
-            "columns of their own."
-        ),
-    )
+            "Missing are provider failures, timeouts and sessions not reached. What an expert "
+            "refused or spoiled (refused), could not be read (unparsed) or was left open "
+            "(abstained) counts as not correct, in columns of their own."
+        )
+    ]
+    if len(drawn) < len(scored):
+        lines.append(f"Drawn are {len(drawn):,} of {len(scored):,}; the table holds all.")
     after = [*map(_denominator, lanes), *(f"{rule}." for rule in _rules(lanes))]
     tables = (_table(lanes, pairs),) if lanes else ()
     return Section(
-        "results", "Results", lines, plots, tables, tuple(after), counting=len(lanes) > 8
+        "results", "Results", tuple(lines), plots, tables, tuple(after), counting=len(lanes) > 8
     )
 
 
@@ -84,17 +96,19 @@ def _accuracies(lanes: Sequence[Lane]) -> Plot:
 def _table(lanes: Sequence[Lane], pairs: Sequence[Pair]) -> Table:
     missing = any(lane.row.failed for lane in lanes)
     rivals = [r for r in figures.RIVALS if any(lane.row.name == r for lane in lanes)]
-    header = ["protocol", "accuracy, %", "95 % interval", "right", "n", "missing"]
-    header += ["if missing wrong, right"] if missing else []
-    header += ["unparsed", "abstained", "calls", "tokens", "price alone", "paid"]
+    header = ["protocol", "accuracy, %", "95 % interval"]
     header += [f"vs {rival}, points" for rival in rivals]
+    header += ["right", "n", "missing", *(["if missing wrong, right"] if missing else [])]
+    header += ["unparsed", "abstained", "refused", "calls", "tokens", "price alone", "paid"]
     rows = []
     for lane in lanes:
         row, spend = lane.row, lane.spend
         cells = [lane.name, percentage(row.accuracy), span(interval_of(lane))]
+        cells += [_against(lane, rival, pairs) for rival in rivals]
         cells += [amount(round(row.correct, 1)), amount(row.n), amount(row.failed)]
         cells += [span(bounds_of(lane))] if missing else []
-        cells += [amount(round(row.unparsed, 1)), amount(row.abstained), amount(row.calls)]
+        cells += [amount(round(row.unparsed, 1)), amount(row.abstained)]
+        cells += [amount(row.refused), amount(row.calls)]
         cells += (
             [DASH] * 3
             if spend is None
@@ -104,12 +118,12 @@ def _table(lanes: Sequence[Lane], pairs: Sequence[Pair]) -> Table:
                 money(spend.whole.paid),
             ]
         )
-        cells += [_against(lane, rival, pairs) for rival in rivals]
         rows.append(tuple(cells))
     note = (
         "Price alone: what the protocol would cost by itself, all attempts counted, replies from a "
-        "cache or shared with others charged in full. Paid: what was really paid. Baselines are "
-        "computed, not run; their calls are those that they imply."
+        "cache or shared with others charged in full. Paid: what was really paid. Refused: also "
+        "replies that were cut off or malformed. Baselines are computed, not run; their calls are "
+        "those that they imply."
     )
     return Table("Protocols and baselines, best first", tuple(header), tuple(rows), note=note)
 
@@ -140,7 +154,7 @@ def _denominator(lane: Lane) -> str:
     text = f"{lane.name}: {row.correct:,.1f}".removesuffix(".0") + f" right of n = {row.n:,}"
     text += f"; {asked:,} asked, {row.failed:,} missing"
     text += f", {row.unparsed:,.1f}".removesuffix(".0") + " unparsed"
-    text += f", {row.abstained:,} abstained"
+    text += f", {row.abstained:,} abstained, {row.refused:,} refused"
     if row.unparsed_replies:
         text += f"; no answer could be read in {row.unparsed_replies:,} single replies"
     return text + f". Interval: {_HOW.get(row.interval, row.interval)}."
@@ -169,7 +183,8 @@ def differences(pairs: Sequence[Pair], lanes: Sequence[Lane]) -> Section:
     """Return the paired differences with intervals and p values adjusted for their number."""
     title = "Paired differences"
     if not pairs:
-        return Section("differences", title, ("No two rows share a scored question: no pairs.",))
+        line = "There is no pair: no two protocols share a scored question."
+        return Section("differences", title, (line,))
     rows = {lane.name: lane for lane in lanes}
     drawn = sorted(pairs, key=lambda pair: (_rank(pair, rows), pairs.index(pair)))[:DRAWN]
     lines = [
@@ -183,9 +198,12 @@ def differences(pairs: Sequence[Pair], lanes: Sequence[Lane]) -> Section:
     if len(drawn) < len(pairs):
         lines.append(f"Drawn are {len(drawn):,} of {len(pairs):,}; the table holds all.")
     decided = [pair for pair in pairs if pair.p_holm <= 0.05]
-    few = f"{len(decided):,} of {counted(len(pairs), 'pair')} differ after the adjustment"
+    verb = "differs" if len(decided) == 1 else "differ"
+    few = f"{len(decided):,} of {counted(len(pairs), 'pair')} {verb} after the adjustment"
     lines.append(
-        f"{few}." if decided else f"No pair differs after the adjustment ({len(pairs):,})."
+        f"{few}."
+        if decided
+        else f"No pair differs after the adjustment over {counted(len(pairs), 'pair')}."
     )
     axis = Axis("difference in points", _at_axis, 0.0)
     plot = plotted("differences", title, lines[0], forest, [_forest(p, rows) for p in drawn], axis)
@@ -222,7 +240,7 @@ def _forest(pair: Pair, rows: Mapping[str, Lane]) -> ForestRow:
 def _pair_table(pairs: Sequence[Pair]) -> Table:
     header = (
         *("first", "less second", "points", "95 % interval", "Holm interval", "p", "p (Holm)"),
-        *("questions", "units", "missing", "bounds"),
+        *("questions", "units", "missing", "bounds", "could have shown"),
     )
     rows = []
     for pair in pairs:
@@ -241,10 +259,12 @@ def _pair_table(pairs: Sequence[Pair]) -> Table:
                 amount(found.clusters),
                 amount(found.missing),
                 signed_span(found.bounds),
+                percentage(pair.could_show),
             )
         )
     note = (
         "Questions and units are those complete for both; bounds: the difference with every "
-        "missing value at its worst and at its best."
+        "missing value at its worst and at its best. Could have shown: the smallest difference in "
+        "points that would be found four times out of five (80 % power), not adjusted."
     )
     return Table("Paired differences", header, tuple(rows), 2, folded=True, note=note)

@@ -1,7 +1,8 @@
 """The transcripts of a page: which are shown, and what of them.
 
-Shown are questions on which the sessions end differently: of every pattern of who is right and who
-is wrong one question in turn, the commonest pattern first, by a seeded order, so that nobody picks.
+Shown are questions on which the sessions end differently, those first on which some are right and
+some wrong: of every pattern of who is right and who is wrong one question in turn, the commonest
+pattern first, by a seeded order, so that nobody picks.
 """
 
 from __future__ import annotations
@@ -58,17 +59,21 @@ def discussion_of(store: Store, lanes: Sequence[Lane], *, seed: int = SEED) -> D
         for one in lane.sessions:
             asked.setdefault(one.question, []).append((lane, one))
     differ = {id: found for id, found in asked.items() if len(set(map(_ending, found))) > 1}
-    chosen = chosen_questions(
-        {id: tuple(map(_pattern, found)) for id, found in (differ or asked).items()}, seed
-    )
+    shown_of = {id: differing(found) for id, found in (differ or asked).items()}
+    patterns = {id: tuple(map(_pattern, found)) for id, found in shown_of.items()}
+    split = {id: one for id, one in patterns.items() if {0.0, 1.0} <= {right for _, right in one}}
+    others = {id: one for id, one in patterns.items() if id not in split}
+    chosen = [*chosen_questions(split, seed), *chosen_questions(others, seed)][:QUESTIONS]
     shown, left = [], OF_PAGE
     for question in chosen:
         if left <= 0:
             break
-        discussed, took = _discussed(store, asked[question], left)
+        hidden = len(asked[question]) - len(shown_of[question])
+        discussed, took = _discussed(store, shown_of[question], left, hidden)
         shown.append(discussed)
         left -= took
-    return Discussion(tuple(_chosen_how(len(asked), len(differ), len(shown), seed)), tuple(shown))
+    counts = len(asked), len(differ), len(split)
+    return Discussion(tuple(_chosen_how(counts, len(shown), seed)), tuple(shown))
 
 
 def chosen_questions(
@@ -92,6 +97,21 @@ def chosen_questions(
     return found[:most]
 
 
+def differing(
+    found: Sequence[tuple[Lane, Session]], most: int = SESSIONS
+) -> list[tuple[Lane, Session]]:
+    """Return the sessions of a question that are shown: of every ending one in turn, if many."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for place, one in enumerate(found):
+        groups.setdefault((one[1].correct, *_ending(one)), []).append(place)
+    taken: list[int] = []
+    queues = list(groups.values())
+    while queues and len(taken) < most:
+        taken += [queue.pop(0) for queue in queues]
+        queues = [queue for queue in queues if queue]
+    return [found[place] for place in sorted(taken[:most])]
+
+
 def _ending(of: tuple[Lane, Session]) -> tuple[str, str]:
     outcome = of[1].outcome
     return (of[1].status, "") if outcome is None else (outcome.status, outcome.answer or "")
@@ -101,13 +121,16 @@ def _pattern(of: tuple[Lane, Session]) -> tuple[str, float | None]:
     return of[0].name, of[1].correct
 
 
-def _chosen_how(asked: int, differ: int, shown: int, seed: int) -> list[str]:
+def _chosen_how(counts: tuple[int, int, int], shown: int, seed: int) -> list[str]:
+    """Say how many questions were asked, end differently, are right and wrong, and are here."""
+    asked, differ, split = counts
     if not asked:
         return ["There is no session to read."]
     if differ:
         return [
             (
-                f"Sessions end differently on {differ:,} of {counted(asked, 'question')}. Of these "
+                f"Sessions end differently on {differ:,} of {counted(asked, 'question')}; on "
+                f"{split:,} of them some are right and some wrong, and these come first. "
                 f"{shown:,} are here, one of every pattern of right and wrong in turn, by a seeded "
                 f"order (seed {seed})."
             )
@@ -116,11 +139,11 @@ def _chosen_how(asked: int, differ: int, shown: int, seed: int) -> list[str]:
 
 
 def _discussed(
-    store: Store, found: Sequence[tuple[Lane, Session]], room: int
+    store: Store, found: Sequence[tuple[Lane, Session]], room: int, hidden: int
 ) -> tuple[Discussed, int]:
     """Return a question with its sessions, and how many bytes they take."""
     records = []
-    for lane, one in found[:SESSIONS]:
+    for lane, one in found:
         row = store.session(one.id)
         if row is not None:
             records += [(lane, r) for r in session_records(store, lane.material.run, [row])]
@@ -139,6 +162,7 @@ def _discussed(
             gold=str(cleaned(records[0][1]["gold"]) or ""),
             passage=len(question.get("passage") or ""),
             transcripts=tuple(transcripts),
+            left_out=hidden,
         ),
         took,
     )

@@ -1,7 +1,8 @@
 """Colours, in light and dark, and the style sheet of drawings that stand in files of their own.
 
 The series are after Okabe and Ito (2008), darkened or lightened until each has a contrast of 3 to 1
-with its ground; they can be told apart by people who see no difference between red and green.
+with its ground; they can be told apart by people who see no difference between red and green. The
+ninth, grey, is of all rows beyond the eight.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ LIGHT = {
     "s5": "#2b86bd",
     "s6": "#3d434a",
     "s7": "#787000",
+    "s8": "#6b737c",
 }
 DARK = {
     "paper": "#14171b",
@@ -41,6 +43,7 @@ DARK = {
     "s5": "#a5d8f7",
     "s6": "#d0d5da",
     "s7": "#d8d060",
+    "s8": "#98a1ab",
 }
 
 _RULES = """

@@ -1,0 +1,126 @@
+"""The driver fills free places first, and loses nothing that came back where it is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from agents.roster import Expert
+from orchestrator.driver import AllWorkersLost, Driver, DriverSettings
+from orchestrator.fleet import Action, Dispatch, Fleet, Inbox, Results, WorkerJoined, WorkerLost
+from orchestrator.journal import AskRecord, JournalRecord, MemoryJournal, ReplyRecord
+from orchestrator.limits import Limit
+from protocols.replies import Reply
+from tests.orchestrator.test_driver import a_job
+
+EXPERT = Expert(label="x", model="scripted/echo")
+PLACES = 4
+
+
+class Watched(MemoryJournal):
+    """A journal that also keeps in which order things were recorded and dispatched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[str] = []
+
+    def append(self, records: Sequence[JournalRecord], token: object = None) -> None:
+        for one in records:
+            if isinstance(one, AskRecord | ReplyRecord):
+                self.log.append(type(one).__name__)
+        super().append(records, token)
+
+
+class Held(Fleet):
+    """A fleet that answers nothing by itself."""
+
+    def __init__(self, journal: Watched) -> None:
+        self.running: list[Dispatch] = []
+        self.inbox = Inbox()
+        self._journal = journal
+        self.dispatched = asyncio.Event()
+
+    async def start(self, experts: Sequence[Expert], inbox: Inbox) -> None:
+        self.inbox = inbox
+        inbox.put(WorkerJoined("w", {EXPERT.label: 256}))
+
+    def perform(self, action: Action) -> None:
+        assert isinstance(action, Dispatch)
+        self._journal.log += ["dispatch"] * len(action.asks)
+        self.running.append(action)
+        self.dispatched.set()
+
+    async def wait(self, batches: int) -> None:
+        while len(self.running) < batches:
+            self.dispatched.clear()
+            await self.dispatched.wait()
+
+    def answer(self, dispatch: Dispatch) -> None:
+        items = tuple((i, Reply(ask.key)) for i, ask in enumerate(dispatch.asks))
+        self.inbox.put(Results(dispatch.batch, items))
+
+    async def close(self) -> None:
+        return
+
+
+class Stand:
+    """A driver on a held fleet, running."""
+
+    def __init__(self) -> None:
+        self.journal = Watched()
+        self.fleet = Held(self.journal)
+        limits = {"scripted": Limit(concurrency=PLACES)}
+        self.driver = Driver(
+            self.fleet, self.journal, [EXPERT], settings=DriverSettings(limits=limits)
+        )
+        jobs = [a_job(i) for i in range(20)]
+        self.running = asyncio.create_task(self.driver.run(jobs, total=len(jobs)))
+
+    @property
+    def replies(self) -> int:
+        return sum(isinstance(one, ReplyRecord) for one in self.journal.records)
+
+
+async def test_free_places_are_filled_before_what_came_back_is_recorded() -> None:
+    stand = Stand()
+    await stand.fleet.wait(1)
+    before = len(stand.journal.log)
+    stand.fleet.answer(stand.fleet.running[0])
+    await stand.fleet.wait(2)
+    while not stand.replies:
+        await asyncio.sleep(0)
+    log = stand.journal.log[before:]
+    assert log.index("dispatch") < log.index("ReplyRecord")
+    assert log[:PLACES] == ["dispatch"] * PLACES
+    stand.driver.stop()
+    for dispatch in stand.fleet.running[1:]:
+        stand.fleet.answer(dispatch)
+    ended = await stand.running
+    assert ended.ending == "stopped"
+    assert stand.replies == sum(len(one.asks) for one in stand.fleet.running)
+
+
+async def test_what_came_back_is_kept_where_the_run_is_cancelled_meanwhile() -> None:
+    """Cancelled while the refill gets on its way, and with more in the inbox."""
+    stand = Stand()
+    await stand.fleet.wait(1)
+    stand.fleet.answer(stand.fleet.running[0])
+    await stand.fleet.wait(2)
+    assert not stand.replies, "it is just being refilled"
+    stand.fleet.answer(stand.fleet.running[1])
+    stand.running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stand.running
+    assert stand.replies == 2 * PLACES
+
+
+async def test_what_came_back_is_kept_where_the_last_worker_is_lost_with_it() -> None:
+    stand = Stand()
+    await stand.fleet.wait(1)
+    stand.fleet.answer(stand.fleet.running[0])
+    stand.fleet.inbox.put(WorkerLost("w", "it burnt down"))
+    with pytest.raises(AllWorkersLost, match="it burnt down"):
+        await stand.running
+    assert stand.replies == PLACES
