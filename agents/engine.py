@@ -67,6 +67,9 @@ class Engine(ABC):
     def share(self, common: dict[str, Any]) -> None:
         """Find, or put into `common`, what all engines of one worker share: its GPU, a server.
 
+        ``cards``, where it is there and not empty, are the GPUs that belong to this worker alone,
+        by CUDA's numbers; others belong to its neighbours in this process.
+
         Called once, before the first load; an engine that is used alone is never called.
         """
         return

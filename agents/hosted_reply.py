@@ -50,7 +50,7 @@ def reply_of(
     spread: Spread | None = None
     source: DistributionSource | None = None
     if failure is None and ask.schema is not None:
-        text, mended, failure = _held_to(ask.schema, text, finish)
+        text, mended, failure = held_to(ask.schema, text, finish)
     if failure is None and ask.options:
         spread, source = _spread(responses, text, ask.options, options)
     if failure is not None:
@@ -158,7 +158,7 @@ def _tokens(choice: Any) -> list[Token]:
     return tokens
 
 
-def _held_to(schema: str, text: str, finish: Finish) -> tuple[str, bool, Failure | None]:
+def held_to(schema: str, text: str, finish: Finish) -> tuple[str, bool, Failure | None]:
     """Return a text as JSON that follows `schema`, whether it was mended, and what is wrong.
 
     A text that follows it stays as it came. One that was cut off is not mended: closing its

@@ -83,15 +83,24 @@ def check_model(expert: Expert) -> None:
         if find_spec(library) is None:
             install = INSTALLS[expert.provider]
             raise Mistake(f"{who}: {library} is not installed; {install}")
-    if expert.provider == "transformers" and expert.gpus > 1:
-        raise Mistake(
-            f"{who}: not built: transformers/ experts run on one GPU, and this one asks for "
-            f"{expert.gpus} (gpus); write vllm/ in the place of transformers/"
-        )
+    check_gpus(expert)
     folder = model_folder(expert)
     if folder is not None:
         _check_folder(folder, expert)
     _check_device(expert, folder)
+
+
+def check_gpus(expert: Expert) -> None:
+    """Check that an expert's engine spreads over as many GPUs as the expert asks for.
+
+    Raises:
+        Mistake: it does not.
+    """
+    if expert.provider == "transformers" and expert.gpus > 1:
+        raise Mistake(
+            f"{_who(expert)}: not built: transformers/ experts run on one GPU, and this one asks "
+            f"for {expert.gpus} (gpus); write vllm/ in the place of transformers/"
+        )
 
 
 def weights_gb(folder: Path, dtype: str = "auto") -> float:
@@ -151,7 +160,7 @@ def model_revision(expert: Expert) -> str:
     said = {name: expert.options[name] for name in _IDENTITY if name in expert.options}
     template = said.get("chat_template")
     if isinstance(template, str):
-        said["chat_template"] = sha256_hex(_read_text(Path(template), _who(expert)))
+        said["chat_template"] = sha256_hex(_read_text(Path(template).expanduser(), _who(expert)))
     if not said:
         return revision
     try:

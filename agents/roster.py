@@ -148,7 +148,7 @@ class Roster(Mapping[str, Expert]):
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Roster:
-        """Read a roster; files of recorded answers are looked for beside it.
+        """Read a roster; files of recorded answers, models and templates are looked for beside it.
 
         Raises:
             Mistake: the file cannot be read, or holds something that is not a roster.
@@ -165,7 +165,8 @@ class Roster(Mapping[str, Expert]):
         Args:
             entries: label to an expert's fields, to ``provider/model``, or to an Expert.
             where: how messages name the source.
-            folder: where relative paths of data start; None leaves them as they are.
+            folder: where relative paths of data and chat templates start; None leaves them as they
+                are.
 
         Raises:
             Mistake: an entry is not an expert; the message names the key.
@@ -201,7 +202,7 @@ class Roster(Mapping[str, Expert]):
 
 
 def _expert(label: object, entry: object, where: str, folder: Path | None) -> Expert:
-    """Return one entry of a roster as an expert with its label and a full path of its data."""
+    """Return one entry of a roster as an expert with its label and full paths."""
     if not isinstance(label, str) or not label.strip():
         raise Mistake(f"{where}: the label {label!r} is not text; put it in quotes")
     here = f"{where}: {label}"
@@ -214,7 +215,15 @@ def _expert(label: object, entry: object, where: str, folder: Path | None) -> Ex
         expert = checked(Expert, dict(fields), here)
     if expert.label not in ("", label):
         raise Mistake(f"{here}: is labelled {expert.label!r} too; leave 'label' out")
-    data = expert.data or written_folder(expert.model)
-    if data is not None and folder is not None:
-        data = str((folder / Path(data).expanduser()).absolute())
-    return expert.model_copy(update={"label": label, "data": data if folder else expert.data})
+    if folder is None:
+        return expert.model_copy(update={"label": label})
+
+    def absolute(path: str) -> str:
+        return str((folder / Path(path).expanduser()).absolute())
+
+    data, options = expert.data or written_folder(expert.model), expert.options
+    template = options.get("chat_template")
+    if expert.provider in LOCAL and isinstance(template, str):
+        options = {**options, "chat_template": absolute(template)}
+    data = None if data is None else absolute(data)
+    return expert.model_copy(update={"label": label, "data": data, "options": options})

@@ -12,6 +12,7 @@ fails. Replies do not depend on any of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import chain
 
@@ -19,7 +20,15 @@ import torch
 
 from agents.distributions import Spread
 from agents.transformers_cache import Slots
-from agents.transformers_jobs import ANSWER, Job, Terms, reply_of, score_of, stopped
+from agents.transformers_jobs import (
+    ANSWER,
+    NO_NUMBERS,
+    Job,
+    Terms,
+    reply_of,
+    score_of,
+    stopped,
+)
 from agents.transformers_model import (
     LEAST_REUSE,
     Model,
@@ -50,12 +59,14 @@ class Batch:
 
     def __init__(self, model: Model, terms: Terms, limit: int, *, reuse: bool) -> None:
         self.limit = limit
+        """How many may run now: fewer than asked for after memory ran out, until all is done."""
         self.reused_tokens = 0
         """Tokens of prompts that were not read again."""
         self.steps = 0
         self._model = model
         self._terms = terms
         self._reuse = reuse
+        self._most = limit
         self._waiting: list[Job] = []
         self._running: list[Job] = []
         self._reading: list[Job] = []
@@ -76,6 +87,8 @@ class Batch:
                 if not job.over:
                     job.fail("provider", self._closed)
             return
+        if not self.busy:
+            self.limit, self._read_rows = self._most, READ_ROWS
         self._waiting.extend(job for job in jobs if not job.over)
         if self._reuse:
             lengths = shared_lengths([job.prompt for job in self._waiting])
@@ -175,10 +188,15 @@ class Batch:
             for job, logits in zip(group, filled.last, strict=True):
                 self._answer_probe(job, logits)
             return
-        ended = self._take(group, filled.last)
+        good = filled.last.logsumexp(-1).isfinite()
+        rows = good.nonzero()[:, 0].tolist()
+        ended = self._take([group[row] for row in rows], filled.last[good]) if rows else []
         for row, job in enumerate(group):
-            if job not in ended:
-                self._slots.join(len(self._running), filled.joined(row))
+            if row not in rows:
+                job.fail("provider", NO_NUMBERS)
+            elif job not in ended:
+                longest = max((one.columns for one in self._running), default=0)
+                self._slots.join(len(self._running), filled.joined(row), longest)
                 self._running.append(job)
 
     def _score(self, group: list[Job], prefix: Prefix | None, used: int) -> None:
@@ -207,7 +225,10 @@ class Batch:
         if self._leads(group[0]):
             self._prefixes.keep(prompts[0][: group[0].shared], filled, 0)
         for job, total in zip(group, totals, strict=True):
-            job.finish(score_of(job, total))
+            if math.isfinite(total):
+                job.finish(score_of(job, total))
+            else:
+                job.fail("provider", NO_NUMBERS)
 
     def _step(self) -> None:
         """Give every row that runs its next token."""
@@ -279,7 +300,7 @@ class Batch:
     def _end(self, job: Job, finish: Finish) -> None:
         """Finish a job, or let it wait for its distribution."""
         reply = reply_of(job, self._terms.chat, self._terms.defaults.ends, finish)
-        if job.naming is None or reply.distribution is not None:
+        if job.naming is None or reply.distribution is not None or reply.failed:
             job.finish(reply)
             return
         probe = [*job.prompt, *self._terms.chat.encode(reply.text + ANSWER)]
@@ -324,7 +345,10 @@ class Batch:
             self._back(reading)
         elif reading or len(self._running) == 1:
             for job in reading or [self._running.pop()]:
-                job.fail("provider", "the device's memory does not hold it", "out_of_memory")
+                if job.half is None:
+                    job.fail("provider", "the device's memory does not hold it", "out_of_memory")
+                else:
+                    job.finish(job.half)
         elif self._running:
             self.limit = len(self._running) // 2
             self._back(self._running[self.limit :])

@@ -4,7 +4,8 @@ Every layer holds one block of ``slots x heads x columns x width``. A row has a 
 stand in the columns from 0 on; rows 0 to n - 1 run. A step writes each row's new column where that
 row's text ends, so rows of any length stand side by side without being moved. A row that joins is
 copied into the first free slot; the last row takes the slot of one that leaves. Blocks grow when
-they must, layer by layer.
+they must, layer by layer, and become narrower again when long rows have left: one long prompt
+does not cost every later row its length.
 
 `transformers` hands a layer's new keys and values to :meth:`SlotLayer.update` and runs attention
 over what that returns. Masks are made here, four-dimensional, which its models take as they are:
@@ -26,7 +27,9 @@ Apart = Callable[[], torch.Tensor]
 KeysValues = tuple[torch.Tensor, torch.Tensor]
 KINDS = ("full_attention", "sliding_attention")
 _COLUMNS = 128
-"""Blocks grow by at least so many columns."""
+"""Blocks have a multiple of so many columns."""
+_TOO_WIDE = 4
+"""Blocks that have so many times the columns that rows need become narrower."""
 
 
 class Attention:
@@ -106,10 +109,10 @@ class SlotLayer:
         """Return how many columns there are, and which is the first."""
         return self._slots.columns - 1 + queries, 0
 
-    def grow(self, rows: int, columns: int, like: KeysValues) -> None:
-        """Make room, keeping what there is."""
-        self.keys = _grown(self.keys, rows, columns, like[0])
-        self.values = _grown(self.values, rows, columns, like[1])
+    def fit(self, rows: int, columns: int, like: KeysValues) -> None:
+        """Make room, keeping the first `columns`; give back what is far too wide."""
+        self.keys = _fitting(self.keys, rows, columns, like[0])
+        self.values = _fitting(self.values, rows, columns, like[1])
 
 
 class Slots:
@@ -135,19 +138,20 @@ class Slots:
         self.rows = torch.arange(len(lengths), dtype=torch.int64, device=device)
         self.places = torch.tensor(lengths, dtype=torch.int64, device=device)
 
-    def join(self, row: int, layers: Sequence[KeysValues | None]) -> None:
+    def join(self, row: int, layers: Sequence[KeysValues | None], longest: int = 0) -> None:
         """Fill a slot.
 
         Args:
-            row: the slot.
+            row: the slot, behind those of the rows that run.
             layers: for each layer keys and values, 1 x heads x columns x width; None where it has
                 none of its own.
+            longest: how many columns the longest row that runs has.
         """
         for layer, filled in zip(self.layers, layers, strict=False):
             if filled is None:
                 continue
             length = filled[0].shape[2]
-            layer.grow(row + 1, length, filled)
+            layer.fit(row + 1, max(length, longest), filled)
             assert layer.keys is not None
             assert layer.values is not None
             layer.keys[row, :, :length] = filled[0][0]
@@ -177,20 +181,24 @@ class Slots:
     def _reserve(self, rows: int, columns: int) -> None:
         for layer in self.layers:
             if layer.keys is not None and layer.values is not None:
-                layer.grow(rows, columns, (layer.keys, layer.values))
+                layer.fit(rows, columns, (layer.keys, layer.values))
 
 
-def _grown(block: torch.Tensor | None, rows: int, columns: int, like: torch.Tensor) -> torch.Tensor:
-    """Return a block that has room for so many rows and columns."""
+def _fitting(
+    block: torch.Tensor | None, rows: int, columns: int, like: torch.Tensor
+) -> torch.Tensor:
+    """Return a block with room for so many rows and columns; what stands behind them is dropped."""
     had_rows, had_columns = (0, 0) if block is None else (block.shape[0], block.shape[2])
-    if rows <= had_rows and columns <= had_columns and block is not None:
+    narrow = had_columns > max(_COLUMNS, _TOO_WIDE * columns)
+    if rows <= had_rows and columns <= had_columns and not narrow and block is not None:
         return block
     if rows > had_rows:
         rows = max(rows, min(had_rows * 2, had_rows + 16))
-    if columns > had_columns:
-        columns = -(-max(columns, had_columns + had_columns // 4) // _COLUMNS) * _COLUMNS
-    shape = (max(rows, had_rows), like.shape[1], max(columns, had_columns), like.shape[3])
-    grown = torch.zeros(shape, dtype=like.dtype, device=like.device)
+    spare = min(columns, had_columns) // 4
+    wide = -(-(columns + spare) // _COLUMNS) * _COLUMNS
+    shape = (max(rows, had_rows), like.shape[1], wide, like.shape[3])
+    fitting = torch.zeros(shape, dtype=like.dtype, device=like.device)
     if block is not None:
-        grown[:had_rows, :, :had_columns] = block
-    return grown
+        kept = min(columns, had_columns)
+        fitting[:had_rows, :, :kept] = block[:, :, :kept]
+    return fitting

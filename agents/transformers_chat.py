@@ -12,10 +12,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Any
-
-from jinja2 import TemplateError
 
 from agents.distributions import bare
 from protocols.errors import Mistake
@@ -50,10 +49,17 @@ class Chat:
         from transformers import AutoTokenizer
 
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder))
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         except Exception as error:  # noqa: BLE001 - what a damaged file raises is anybody's guess
             line = " ".join(str(error).split())[:200]
             raise Mistake(f"{where}: {folder}: no tokenizer can be read ({line})") from None
+        if (
+            "sanitize_control_tokens"
+            not in signature(self._tokenizer.apply_chat_template).parameters
+        ):
+            raise Mistake(
+                f"{where}: this transformers lets what is said forge control tokens; update it"
+            )
         self._lock = threading.Lock()
         self._options = options
         self._template = template or self._tokenizer.chat_template
@@ -92,9 +98,11 @@ class Chat:
                         sanitize_control_tokens=True,
                         **self._options,
                     )
-                return [int(token) for token in tokens]
-            except (TemplateError, ValueError, TypeError) as error:
-                refusal = refusal or " ".join(str(error).split())[:200]
+                if tokens:
+                    return [int(token) for token in tokens]
+                refusal = refusal or "it makes nothing of it"
+            except Exception as error:  # noqa: BLE001 - a template is a program of somebody else's
+                refusal = refusal or " ".join(str(error).split())[:200] or type(error).__name__
         raise Unsuitable(f"its chat template does not take the prompt ({refusal})")
 
     def encode(self, text: str) -> list[int]:
@@ -120,14 +128,18 @@ class Chat:
         without = self._texts([window[:-1] for window in windows])
         return [long[len(short) :] for long, short in zip(with_it, without, strict=True)]
 
-    def naming(self, options: Sequence[str]) -> list[list[int]] | None:
+    def naming(self, options: Sequence[str], vocabulary: int) -> list[list[int]] | None:
         """Return for each option the tokens that name it; None where one has none of its own.
+
+        Only tokens below `vocabulary` count: a tokenizer may have more than its model.
 
         A token names an option whatever its case and whatever blanks, brackets, stars or stops
         stand around it (see :func:`agents.distributions.bare`).
         """
         names = [option.casefold() for option in options]
-        found = [self._named.get(name, []) for name in names]
+        found = [
+            [token for token in self._named.get(name, []) if token < vocabulary] for name in names
+        ]
         return found if all(found) and len(set(names)) == len(names) else None
 
     @cached_property

@@ -12,15 +12,18 @@ its own (:mod:`agents.transformers_sampling`). In float32 that holds but for tie
 rounding of sums. In bfloat16 and float16 rounding is coarse, and a text may differ with what stands
 beside it, as it does on every batching server.
 
-A distribution over an ask's options (source ``logprobs``) is exact: probabilities are summed over
-all tokens of the vocabulary that name an option, at temperature 1, where the reply states its
-answer. Where it states none, they are read behind the reply and a line ``Answer:``. An option that
-is no single token of the vocabulary has none.
+A distribution over an ask's options is exact: probabilities are summed over all tokens of the
+vocabulary that name an option, at temperature 1, where the reply states its answer (source
+``logprobs``). Where it states none, they are read behind the reply and a line ``Answer:`` that is
+put there for it (source ``probe``): the text stays without that line. An option that is no single
+token of the vocabulary has none.
 
 A score is the mean logarithm of the probabilities of the text's tokens behind the prompt; the token
 that would end it is not counted.
 
-Reply schemas are not enforced. Models whose layers keep another state than keys and values (Mamba,
+Reply schemas are not enforced while a model generates. A reply is held to its ask's schema behind
+it, as those of hosted models are: JSON that is nearly right is mended, and what then breaks the
+schema is a malformed reply. Models whose layers keep another state than keys and values (Mamba,
 chunked attention...) and quantised weights are not run. Tokens that were read for another ask too
 count as prompt tokens all the same, and `cached_tokens` stays 0: what a reply says of itself does
 not depend on its neighbours.
@@ -30,10 +33,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from agents.engine import Attempted, Capabilities, Engine
-from agents.local_models import loadable_name
+from agents.local_models import check_gpus, loadable_name
 from agents.roster import Expert
 from agents.transformers_options import (
     TransformersOptions,
@@ -86,9 +90,10 @@ class TransformersEngine(Engine):
         """Bring the model onto its device.
 
         Raises:
-            Mistake: something is not installed, there is no such model or device, its files are
-                not whole, or it does not fit.
+            Mistake: it asks for several GPUs, something is not installed, there is no such model
+                or device, its files are not whole, or it does not fit.
         """
+        check_gpus(self._expert)
         need_libraries(self._expert)
         from agents import transformers_loading
 
@@ -106,7 +111,7 @@ class TransformersEngine(Engine):
         try:
             loaded = await asyncio.shield(loading)
         except asyncio.CancelledError:
-            await asyncio.wait({loading})  # a copy cannot be stopped halfway
+            await _end_of(loading)  # a copy cannot be stopped halfway
             if not loading.cancelled() and loading.exception() is None:
                 await asyncio.to_thread(transformers_loading.free, loading.result())
             raise
@@ -129,7 +134,7 @@ class TransformersEngine(Engine):
         try:
             await asyncio.shield(leaving)
         except asyncio.CancelledError:
-            await asyncio.wait({leaving})  # the memory is freed all the same
+            await _end_of(leaving)  # the memory is freed all the same
             raise
 
     async def stream(self, asks: Sequence[Ask]) -> AsyncIterator[tuple[int, Attempted]]:
@@ -162,3 +167,10 @@ class TransformersEngine(Engine):
         finally:
             if missing:
                 thread.post(lambda: batch.drop(jobs))
+
+
+async def _end_of(task: asyncio.Future[Any]) -> None:
+    """Wait for a task, however often this is cancelled."""
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({task})

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from agents.distributions import Spread, Token, from_tokens
+from agents.hosted_reply import held_to
 from agents.transformers_chat import Chat, Unsuitable
 from agents.transformers_sampling import Defaults, Draw
 from protocols.asks import Ask
@@ -18,6 +19,7 @@ from protocols.replies import Boundary, Finish, Reply, Usage, failed, scored
 Work = Literal["generate", "probe", "score"]
 ANSWER = "\nAnswer:"
 """What is put behind a reply that states no answer, to ask for the distribution there."""
+NO_NUMBERS = "the model computes what is no number (nan); use another dtype, or copy it again"
 
 
 class Mail:
@@ -100,7 +102,7 @@ class Job:
             replace(
                 self.half,
                 distribution=spread.values,
-                distribution_source="logprobs",
+                distribution_source="probe",
                 outside_mass=spread.outside,
                 latency_s=self.latency_s,
             )
@@ -126,6 +128,8 @@ class Terms:
     """The longest prompt with its reply, in tokens."""
     least: int
     model: str
+    vocabulary: int
+    """How many tokens the model knows."""
 
 
 def job_of(index: int, ask: Ask, mail: Mail, terms: Terms) -> Job:
@@ -147,7 +151,7 @@ _GREEDY = Defaults()
 
 def _prepare(job: Job, terms: Terms) -> None:
     sampling = job.ask.seat.sampling
-    job.prompt = terms.chat.prompt(job.ask.messages)
+    job.prompt = _known(terms.chat.prompt(job.ask.messages), terms)
     room = terms.context - len(job.prompt)
     if room < 1:
         _too_long(job, terms)
@@ -157,7 +161,8 @@ def _prepare(job: Job, terms: Terms) -> None:
     job.least = min(terms.least, job.most)
     job.stops = tuple(stop for stop in sampling.stop if stop)
     job.draw = Draw.of(job.ask, terms.defaults)
-    job.naming = terms.chat.naming(job.ask.options) if job.ask.options else None
+    if job.ask.options:
+        job.naming = terms.chat.naming(job.ask.options, terms.vocabulary)
 
 
 def _prepare_score(job: Job, terms: Terms) -> None:
@@ -167,10 +172,17 @@ def _prepare_score(job: Job, terms: Terms) -> None:
     target = terms.chat.encode(last[0].text)
     if not target:
         raise Unsuitable("there is no text to score")
-    job.prompt = terms.chat.prompt(before) + target
+    job.prompt = _known(terms.chat.prompt(before) + target, terms)
     job.most = len(target)
     if len(job.prompt) > terms.context:
         _too_long(job, terms)
+
+
+def _known(tokens: list[int], terms: Terms) -> list[int]:
+    """Return tokens that the model knows: one that it does not know breaks a device for all."""
+    if max(tokens) >= terms.vocabulary:
+        raise Unsuitable("its tokenizer writes the prompt with tokens that the model does not know")
+    return tokens
 
 
 def _too_long(job: Job, terms: Terms) -> None:
@@ -196,13 +208,20 @@ def reply_of(job: Job, chat: Chat, ends: Sequence[int], finish: Finish) -> Reply
         places = [place for stop in job.stops if (place := text.find(stop)) >= 0]
         if places:
             text, finish = text[: min(places)], "stop"
+    usage = Usage(len(job.prompt), len(job.tokens))
+    mended = False
+    if job.ask.schema is not None:
+        text, mended, failure = held_to(job.ask.schema, text, finish)
+        if failure is not None:
+            return Reply(failure=failure, usage=usage, finish="failure", latency_s=job.latency_s)
     spread = spread_of(job, chat, ends) if job.naming is not None else None
     return Reply(
         text,
         distribution=None if spread is None else spread.values,
         distribution_source=None if spread is None else "logprobs",
-        usage=Usage(len(job.prompt), len(job.tokens)),
+        usage=usage,
         finish=finish,
+        repaired=mended,
         latency_s=job.latency_s,
         model_served=job.model,
         outside_mass=None if spread is None else spread.outside,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
 
-from agents import weights
+from agents import machine, weights
 from agents.roster import Expert
 from agents.transformers_batch import Batch
 from agents.transformers_cache import Attention
@@ -17,7 +19,7 @@ from agents.transformers_chat import Chat
 from agents.transformers_device import DeviceThread
 from agents.transformers_jobs import Terms
 from agents.transformers_model import Model
-from agents.transformers_options import TransformersOptions, read_template, who
+from agents.transformers_options import TransformersOptions, device_name, read_template, who
 from agents.transformers_sampling import Defaults
 from protocols.errors import Mistake
 
@@ -57,7 +59,7 @@ def load(expert: Expert, options: TransformersOptions, name: str, common: dict[s
         Mistake: there is no such model or device, files are not whole, or it does not fit.
     """
     label = who(expert)
-    device = device_of(options.device, label)
+    device = device_of(options.device, label, common.get("cards", ()))
     try:
         folder = weights.find_model(name, expert.revision)
         chat = Chat(folder, read_template(expert, options), options.chat_options, label)
@@ -92,10 +94,12 @@ def _prepared(
             "use vllm/"
         ) from None
     context = options.context_tokens or int(getattr(config, "max_position_embeddings", 4096))
+    vocabulary = int(config.vocab_size)
     defaults = Defaults.of(
         getattr(module, "generation_config", None), module.config, chat.end_token
     )
-    terms = Terms(chat, defaults, context, options.min_tokens, expert.model)
+    defaults = replace(defaults, ends=tuple(end for end in defaults.ends if end < vocabulary))
+    terms = Terms(chat, defaults, context, options.min_tokens, expert.model, vocabulary)
     model = Model(module, placed.device, attention, int(config.num_hidden_layers))
     batch = Batch(model, terms, options.batch_limit, reuse=options.prefix_reuse)
     return Loaded(thread, batch, terms, placed, model)
@@ -107,33 +111,23 @@ def free(loaded: Loaded) -> None:
     weights.free(loaded.placed)
 
 
-def device_of(wish: str, label: str) -> Any:
-    """Return the device of an option.
+def device_of(wish: str, label: str, cards: Sequence[int] = ()) -> Any:
+    """Return the device of an option; see :func:`agents.transformers_options.device_name`.
 
     Raises:
         Mistake: there is none.
     """
-    there = torch.cuda.is_available()
-    if wish == "auto":
-        return torch.device("cuda", 0) if there else torch.device("cpu")
-    device = torch.device(wish)
-    if device.type == "cpu":
-        return device
-    if not there:
-        raise Mistake(f"{label}: wants {wish}, and torch finds no CUDA here; write  device: cpu")
-    index = device.index or 0
-    if index >= torch.cuda.device_count():
-        raise Mistake(
-            f"{label}: wants {wish}, and there are {torch.cuda.device_count()} GPUs, from cuda:0"
-        )
-    return torch.device("cuda", index)
+    if cards:  # CUDA counts as the driver does, and so as whoever dealt the cards out
+        os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return torch.device(device_name(wish, cards, count, label))
 
 
 def shared_of(common: dict[str, Any], device: Any, options: TransformersOptions) -> Shared:
     """Return what a worker's engines share, with a thread for `device`."""
     budget = options.host_cache_gb
     if budget is None:
-        budget = 0.0 if device.type == "cpu" else _memory_gb() / 2
+        budget = 0.0 if device.type == "cpu" else _memory_gb() / 2 / _cards_here()
     with _lock:
         shared = common.get(_SHARED)
         if not isinstance(shared, Shared):
@@ -146,3 +140,9 @@ def shared_of(common: dict[str, Any], device: Any, options: TransformersOptions)
 
 def _memory_gb() -> float:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+
+
+@lru_cache(maxsize=1)
+def _cards_here() -> int:
+    """Return how many GPUs the machine has; each may have a worker with weights in host memory."""
+    return max(1, len(machine.gpus()))

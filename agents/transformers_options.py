@@ -6,6 +6,7 @@ Neither torch nor transformers is imported here.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +28,8 @@ class TransformersOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
-    """``auto`` is the first CUDA device, or the CPU where there is none. Not identity."""
+    """``auto`` is the worker's GPU, the first where it has none of its own, or the CPU where there
+    is no CUDA. Not identity."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     """What the weights are cast to; ``auto`` leaves them as they are stored."""
     batch_limit: int = Field(64, ge=1, le=4096)
@@ -42,8 +44,8 @@ class TransformersOptions(BaseModel):
     """Whether what waiting prompts begin with in common is computed once. Not identity."""
     host_cache_gb: float | None = Field(None, ge=0.0)
     """Host memory for weights of models that are not on the device, shared by all of a worker; the
-    largest that its experts name counts. None: half of the memory where there is CUDA, else none.
-    Not identity."""
+    largest that its experts name counts. None: where there is CUDA half of the memory, divided by
+    the machine's GPUs, else none. Not identity."""
     min_tokens: int = Field(0, ge=0)
     """How many tokens a reply has at least, where `max_tokens` and the context allow it: before,
     neither an end-of-text token nor a stop ends it. For measurements of equal work."""
@@ -86,6 +88,35 @@ def need_libraries(expert: Expert) -> None:
         raise Mistake(
             f"{who(expert)}: {' and '.join(missing)} not installed; pip install 'moot[gpu]'"
         )
+
+
+def device_name(wish: str, cards: Sequence[int], count: int, where: str) -> str:
+    """Return the device of an option: ``cpu``, ``cuda:0``...
+
+    Args:
+        wish: the option.
+        cards: the worker's own GPUs, by CUDA's numbers; none where it is alone with what it sees.
+        count: how many CUDA finds.
+        where: how messages name the expert.
+
+    Raises:
+        Mistake: there is no such device, or it belongs to another worker.
+    """
+    kind, _, number = wish.partition(":")
+    if kind == "cpu" or (kind == "auto" and not count):
+        return "cpu"
+    if not count:
+        raise Mistake(f"{where}: wants {wish}, and torch finds no CUDA here; write  device: cpu")
+    card = int(number) if number else (*cards, 0)[0]
+    if card >= count:
+        here = f"CUDA finds {count}, from cuda:0"
+        raise Mistake(f"{where}: is to run on cuda:{card}, and {here}; write fewer gpus or another")
+    if cards and card not in cards:
+        raise Mistake(
+            f"{where}: wants {wish}, and its worker has cuda:{cards[0]}; write  device: auto  (and "
+            "CUDA_VISIBLE_DEVICES to leave GPUs out)"
+        )
+    return f"cuda:{card}"
 
 
 def context_of(expert: Expert, options: TransformersOptions) -> int | None:

@@ -19,8 +19,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,10 +36,14 @@ from agents.vllm_request import (
     engine_arguments,
     reply_of,
     sampling_arguments,
+    visible_cards,
     vllm_options,
 )
 from protocols.asks import Ask
 from protocols.replies import failed
+
+_VISIBLE, _ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
+_STARTING = threading.Lock()
 
 
 class Sleepers:
@@ -92,6 +99,7 @@ class VllmEngine(Engine):
         self._numbers = count()
         self._sleepers = Sleepers()
         self._chat: Any = None
+        self._cards: tuple[int, ...] = ()
 
     def check(self) -> None:
         """Look for what would keep the model from being loaded here; see `check_model`.
@@ -104,6 +112,7 @@ class VllmEngine(Engine):
     def share(self, common: dict[str, Any]) -> None:
         """Share the host's memory for sleepers with the worker's other engines."""
         self._sleepers = common.setdefault("vllm sleepers", self._sleepers)
+        self._cards = common.get("cards", ())
 
     async def load(self) -> None:
         """Wake the model, or start it where it does not sleep: that takes minutes.
@@ -200,13 +209,14 @@ class VllmEngine(Engine):
         name, template = loadable_name(self.expert), self.options.chat_template
         self._chat = Chat(
             Path(name),
-            None if template is None else Path(template).read_text(encoding="utf-8"),
+            None if template is None else Path(template).expanduser().read_text(encoding="utf-8"),
             self.options.chat_options,
             f"expert {(self.expert.label or self.expert.model)!r}",
         )
-        return AsyncLLM.from_engine_args(
-            AsyncEngineArgs(**engine_arguments(self.expert, visible_gpu_gb()))
-        )
+        with _seeing(() if self.options.device == "cpu" else self._cards):
+            return AsyncLLM.from_engine_args(
+                AsyncEngineArgs(**engine_arguments(self.expert, visible_gpu_gb()))
+            )
 
     async def _end(self) -> None:
         """End the model's process."""
@@ -214,6 +224,28 @@ class VllmEngine(Engine):
         self._sleepers.get_up(self)
         if llm is not None:
             await asyncio.to_thread(llm.shutdown)
+
+
+@contextmanager
+def _seeing(cards: Sequence[int]) -> Iterator[None]:
+    """Let processes that are started here see these GPUs alone; all where none is told.
+
+    The environment is the whole process's: models on several GPUs start one after the other.
+    """
+    if not cards:
+        yield
+        return
+    with _STARTING:
+        before = {name: os.environ.get(name) for name in (_VISIBLE, _ORDER)}
+        os.environ[_VISIBLE] = visible_cards(cards, before[_VISIBLE])
+        os.environ.setdefault(_ORDER, "PCI_BUS_ID")
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
 
 
 def _params(ask: Ask, given: dict[str, Any]) -> Any:

@@ -18,6 +18,7 @@ from agents.local_models import loadable_name, model_folder
 from agents.roster import Expert
 from agents.settings import checked
 from protocols.asks import Ask
+from protocols.errors import Mistake
 from protocols.replies import Finish, Reply, Usage, failed, scored
 
 TOP_LOGPROBS = 20
@@ -187,3 +188,21 @@ def _is_json(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def visible_cards(cards: Sequence[int], listed: str | None) -> str:
+    """Return ``CUDA_VISIBLE_DEVICES`` for a process that is to see some GPUs alone.
+
+    Args:
+        cards: CUDA's numbers of them in this process.
+        listed: the variable in this process; None where it is not set.
+
+    Raises:
+        Mistake: this process sees fewer GPUs.
+    """
+    if listed is None:
+        return ",".join(map(str, cards))
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    if max(cards) >= len(names):
+        raise Mistake(f"cuda:{max(cards)} is wanted, and CUDA_VISIBLE_DEVICES lists {len(names)}")
+    return ",".join(names[card] for card in cards)

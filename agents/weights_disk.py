@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
 from protocols.errors import Mistake
@@ -56,19 +55,12 @@ def find_model(name: str, revision: str = "") -> Path:
         if not folder.is_dir():
             raise Mistake(f"{name}: no such folder; a local model is a folder with config.json")
         return folder
-    wanted = {"revision": revision} if revision else {}
-    try:
-        config = cached_file(name, "config.json", **wanted)
-        index = cached_file(name, _INDEX, _raise_exceptions_for_missing_entries=False, **wanted)
-        files = [_SINGLE] if index is None else _shards(Path(index))
-        for file in files:
-            cached_file(name, file, **wanted)
-    except (OSError, ValueError) as error:
-        raise Mistake(
-            f"{name}: no such model on the hub or in its cache ({_line(error)}); check the name, "
-            "or write a folder as ./folder"
-        ) from None
-    return Path(str(config)).parent
+    from agents.weights_hub import hub_folder
+
+    def weights(folder: Path) -> list[str]:
+        return _shards(folder / _INDEX) if (folder / _INDEX).is_file() else [_SINGLE]
+
+    return hub_folder(name, revision, weights)
 
 
 def examine(path: str | Path) -> Checkpoint:
@@ -109,7 +101,7 @@ def from_disk(checkpoint: Checkpoint, dtype: torch.dtype | None) -> Any:
     folder = str(checkpoint.folder)
     _be_quiet()
     try:
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
         if getattr(config, "quantization_config", None) is not None:
             raise Mistake(
                 f"{folder}: its weights are quantised, which transformers/ experts are not; use "
@@ -120,6 +112,7 @@ def from_disk(checkpoint: Checkpoint, dtype: torch.dtype | None) -> Any:
             config=config,
             dtype="auto" if dtype is None else dtype,
             use_safetensors=True,
+            local_files_only=True,
             ignore_mismatched_sizes=True,  # told of below, by name
             output_loading_info=True,
         )

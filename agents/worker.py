@@ -49,6 +49,8 @@ class Worker:
         factory: makes the engines.
         memory_gb: what resident experts may take together, each its `gpu_gb`. None: it serves all
             its experts and needs no loads.
+        cards: which of the GPUs that this process sees are its own, by CUDA's numbers. None told:
+            it is alone with what it sees.
     """
 
     def __init__(
@@ -56,12 +58,13 @@ class Worker:
         experts: Sequence[Expert],
         factory: Callable[[Expert], Engine] = make_engine,
         memory_gb: float | None = None,
+        cards: Sequence[int] = (),
     ) -> None:
         self.memory_gb = memory_gb
         self._experts = {expert.label: expert for expert in experts}
         self._factory = factory
         self._engines: dict[str, Engine] = {}
-        self._common: dict[str, Any] = {}
+        self._common: dict[str, Any] = {"cards": tuple(cards)}
         self._loaded: dict[str, None] = {}
         """Labels, in the order of their loads."""
         self._locks: dict[str, asyncio.Lock] = {}

@@ -17,7 +17,6 @@ and what is repeated after a crash is at most what was in flight.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -49,7 +48,7 @@ from orchestrator.reply_cache import CacheKeys, LookUp, ReplyCache, cached_recor
 from orchestrator.retry import TryAgain
 from orchestrator.routes import Routes
 from orchestrator.sharing import take_over
-from orchestrator.tuning import quiet_garbage_collector
+from orchestrator.tuning import let_others_run, quiet_garbage_collector
 from orchestrator.waits import Waits
 from protocols.errors import MootError
 from protocols.replies import Reply
@@ -60,10 +59,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AllWorkersLost", "Driver", "DriverSettings", "Ended", "Ending", "Progress"]
 
-STARTING_TURNS = 4
-"""Turns of the event loop in which a dispatch gets on its way: its task, its stream, its calls."""
-ADMIT_FIRST, ADMIT_AT_ONCE = 64, 500
-"""Sessions that are opened in one pass: few at first, so that the first asks leave soon."""
+ADMIT_AT_ONCE = 64
+"""Sessions that are opened in one pass: few, so that no result waits long for it."""
 
 
 class Driver:
@@ -173,8 +170,8 @@ class Driver:
             self._tally.tell(now, self._progress)
             if self._is_over(more):
                 return
-            if self._durable or (more and self._live < self.settings.window):
-                await asyncio.sleep(0)  # there is more to do; let the fleet's tasks run first
+            if self._durable or (more and self._may_admit()):
+                await let_others_run()  # there is more to do, and more comes back
                 continue
             await self._inbox.wait(self._timeout(wake_at, now))
 
@@ -187,10 +184,14 @@ class Driver:
             return self.planner.waiting == 0
         return not more and self._live == 0
 
+    def _may_admit(self) -> bool:
+        """Whether to open more sessions at once; the first of all get on their way before."""
+        begun = self.planner.in_flight or self._tally.attempts + self._tally.asks
+        return self._live < self.settings.window and bool(begun or not self._in_journal)
+
     def _admit(self, jobs: Any) -> bool:
         """Open sessions while the window has room; False when there are no more jobs."""
-        most = min(ADMIT_AT_ONCE, max(self._live, ADMIT_FIRST))
-        for _ in range(min(self.settings.window - self._live, most)):
+        for _ in range(min(self.settings.window - self._live, ADMIT_AT_ONCE)):
             job = next(jobs, None)
             if job is None:
                 return False
@@ -371,8 +372,8 @@ class Driver:
                     self._tokens.append(action)
                     continue
             self._fleet.perform(action)
-        for _ in range(STARTING_TURNS if actions else 0):
-            await asyncio.sleep(0)
+        if actions:
+            await let_others_run()
 
     def _flush(self) -> None:
         """Hand everything that is to be recorded to the journal, with what waits for it."""

@@ -16,7 +16,9 @@ from protocols.tape import Tape
 if TYPE_CHECKING:
     from orchestrator.store import SessionRow, Store, StoreJournal
 
-CHUNK = 1_000
+FIRST_CHUNK, CHUNK = 64, 256
+"""Sessions that are read at once: few at first, so that the first asks leave soon, and never so
+many that results have to wait long for them."""
 AT_ONCE = 10_000
 """Sessions that are locked together, a whole shard at least: what a driver keeps live."""
 
@@ -87,8 +89,7 @@ def _jobs(store: Store, run_id: int, rows: Sequence[SessionRow]) -> Iterator[Job
     """Yield a job for each session."""
     rebuilder = Rebuilder(store)
     sharing = SharedTapes(store, rebuilder, run_id, rows)
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
+    for chunk in _chunks(rows):
         ids = [row.id for row in chunk]
         attempts: dict[int, dict[Place, int]] = {}
         for (session, turn, slot), count in store.attempts(ids).items():
@@ -104,6 +105,14 @@ def _jobs(store: Store, run_id: int, rows: Sequence[SessionRow]) -> Iterator[Job
             found = (recorded.pop(row.id), attempts.get(row.id, {}))
             job = _job(row, *found, rebuilder, (own, tapes, prices))
             yield replace(job, shared=shared[row.id]) if row.id in shared else job
+
+
+def _chunks(rows: Sequence[SessionRow]) -> Iterator[Sequence[SessionRow]]:
+    """Cut rows into chunks."""
+    start, end = 0, min(FIRST_CHUNK, CHUNK)
+    while start < len(rows):
+        yield rows[start:end]
+        start, end = end, end + CHUNK
 
 
 def _job(

@@ -26,7 +26,7 @@ from orchestrator.fleet import (
     Unload,
     WorkerJoined,
 )
-from orchestrator.local_gpus import local_places
+from orchestrator.local_gpus import local_workers
 from protocols.errors import Mistake
 
 WORKER = "local"
@@ -119,10 +119,10 @@ class LocalFleet(Fleet):
         if not needy:
             return {WORKER: Worker(others, self._factory)}
         workers = {WORKER: Worker(others, self._factory)} if others else {}
-        places = await asyncio.to_thread(local_places, needy, self._gpus, self._gpu_gb)
-        for i, place in enumerate(places):
+        places = await asyncio.to_thread(local_workers, needy, self._gpus, self._gpu_gb)
+        for i, (place, cards) in enumerate(places):
             fitting = [expert for expert in needy if expert.label in place.experts]
-            workers[f"gpu-{i}"] = Worker(fitting, self._factory, place.gpu_gb)
+            workers[f"gpu-{i}"] = Worker(fitting, self._factory, place.gpu_gb, cards)
         return workers
 
     async def _run(self, worker: Worker, dispatch: Dispatch) -> None:

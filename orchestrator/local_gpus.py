@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 
 from agents import machine
 from agents.roster import LOCAL, Expert
@@ -12,13 +12,13 @@ from orchestrator.placement import Node, NoRoom, Place, asked, plan_places
 from protocols.errors import Mistake
 
 
-def found_gpus() -> list[float]:
-    """Return the memory of each GPU that this process may use, in gigabytes."""
+def found_gpus() -> list[tuple[int, float]]:
+    """Return CUDA's number of each GPU that this process may use, and its memory in gigabytes."""
     there = machine.gpus()
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = [gpu.index for gpu in there] if listed is None else listed.split(",")
     found = [machine.visible_gpu_gb(there, {"CUDA_VISIBLE_DEVICES": name}) for name in names]
-    return [memory for memory in found if memory is not None]
+    return [(card, memory) for card, memory in enumerate(found) if memory is not None]
 
 
 def local_places(
@@ -36,27 +36,39 @@ def local_places(
     Raises:
         Mistake: too few GPUs are found, or an expert fits on none.
     """
+    return tuple(place for place, _ in local_workers(experts, gpus, gpu_gb))
+
+
+def local_workers(
+    experts: Sequence[Expert], gpus: int | None, gpu_gb: float | None
+) -> tuple[tuple[Place, tuple[int, ...]], ...]:
+    """Return :func:`local_places`, each with CUDA's numbers of the GPUs that it holds."""
     if gpus is not None and gpu_gb is not None:
-        memories = [gpu_gb] * gpus
+        cards = [(card, gpu_gb) for card in range(gpus)]
     else:
         found = found_gpus()
         if len(found) < (gpus or 1):
             raise Mistake(_too_few(experts[0], len(found), gpus))
-        memories = [gpu_gb or memory for memory in found[:gpus]]
+        cards = [(card, gpu_gb or memory) for card, memory in found[:gpus]]
+    alike: dict[str, list[tuple[int, float]]] = {}  # a node for each size of card
+    for card, memory in cards:
+        alike.setdefault(f"{memory:010.3f}", []).append((card, memory))
     nodes = [
-        Node(f"{memory:010.3f}", gpus=count, gpu_gb=memory)
-        for memory, count in Counter(memories).items()
+        Node(name, gpus=len(some), gpu_gb=min(memory for _, memory in some))
+        for name, some in alike.items()
     ]
     wanted = [expert.model_copy(update={"accelerator": None}) for expert in experts]
     try:
-        return plan_places(nodes, wanted)
+        places = plan_places(nodes, wanted)
     except NoRoom as error:
         first = error.experts[0]
-        sizes = ", ".join(f"{memory:.3g}" for memory in memories)
+        sizes = ", ".join(f"{memory:.3g}" for _, memory in cards)
         raise Mistake(
             f"{first.label or first.model} asks for {asked(first)}, and the GPUs here have {sizes} "
             "GB; use a smaller or quantised model, other GPUs, or a Ray fleet"
         ) from None
+    free = {name: iter([card for card, _ in some]) for name, some in alike.items()}
+    return tuple((place, tuple(islice(free[place.node], place.gpus))) for place in places)
 
 
 def _too_few(expert: Expert, found: int, gpus: int | None) -> str:

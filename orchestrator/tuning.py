@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,3 +23,14 @@ def quiet_garbage_collector() -> Iterator[None]:
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
+
+
+TURNS = 8
+"""Turns of the event loop in which a dispatch gets on its way (its task, its stream, its calls),
+or a result finds its way back."""
+
+
+async def let_others_run() -> None:
+    """Let the other tasks of the event loop do what is due."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)

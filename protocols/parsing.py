@@ -12,6 +12,7 @@ import math
 import re
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
 
 from protocols.canonical import clean_text
 from protocols.question import LABELS, Question, QuestionKind
@@ -125,6 +126,10 @@ def canonical_answer(value: str, kind: QuestionKind) -> str | None:
     collapsed, case folded. Prose: as written, without white space around it. Gold answers go
     through the same function.
     """
+    return _read_once(value, kind) if len(value) <= _SHORT else _canonical(value, kind)
+
+
+def _canonical(value: str, kind: QuestionKind) -> str | None:
     if kind == "choice":
         return _parse_label(value)
     if kind == "number":
@@ -132,6 +137,11 @@ def canonical_answer(value: str, kind: QuestionKind) -> str | None:
     if kind == "prose":
         return clean_text(value)[0].strip() or None
     return " ".join(value.split()).casefold() or None
+
+
+_SHORT = 32
+_read_once = lru_cache(maxsize=4096)(_canonical)
+# Short answers are few, and each is read in many sessions.
 
 
 def _parse_label(value: str) -> str | None:

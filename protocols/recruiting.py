@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field, JsonValue
@@ -114,15 +115,7 @@ class Recruiting(Protocol):
         task = task_of(question, pool, skills=skills, evidence=evidence, profile=profile)
         if task.profile is None or not skills:
             return task
-        similarity = cast_similarity(cast, task.profile.known_skills)
-        return task_of(
-            question,
-            pool,
-            skills=skills,
-            evidence=evidence,
-            profile=profile,
-            similarity=similarity,
-        )
+        return replace(task, similarity=cast_similarity(cast, task.profile.known_skills))
 
     def select(self, task: Task, rng: Rng) -> Selection:
         """Score and select for one question."""

@@ -71,11 +71,18 @@ def match_skills(
     Equally similar ones go by name. A skill that is similar to no known one is left out. Two
     skills may stand for the same known one; each then counts.
     """
-    matches = [_match(skill, tuple(sorted(known)), similarity) for skill in sorted(set(skills))]
-    return tuple(match for match in matches if match is not None)
+    return _matches(tuple(sorted(set(skills))), tuple(known), similarity)
 
 
 @lru_cache(maxsize=8192)
+def _matches(
+    skills: tuple[str, ...], known: tuple[str, ...], similarity: Similarity
+) -> tuple[SkillMatch, ...]:
+    by_name = tuple(sorted(known))
+    matches = [_match(skill, by_name, similarity) for skill in skills]
+    return tuple(match for match in matches if match is not None)
+
+
 def _match(skill: str, known: tuple[str, ...], similarity: Similarity) -> SkillMatch | None:
     if skill in known:
         return SkillMatch(skill, skill)

@@ -25,7 +25,7 @@ PERMANENT_CAUSES = frozenset(
 )
 """Causes that another attempt cannot cure."""
 
-DistributionSource = Literal["logprobs", "samples", "stated", "exact", "score"]
+DistributionSource = Literal["logprobs", "probe", "samples", "stated", "exact", "score"]
 _LEAST_SHARE = 1e-300
 Finish = Literal["stop", "length", "content_filter", "failure"]
 
@@ -85,8 +85,9 @@ class Reply:
     """Probabilities over the ask's options, in their order, summing to 1; of an ask that wants a
     score one number, the geometric mean of the tokens' probabilities."""
     distribution_source: DistributionSource | None = None
-    """Where the distribution comes from; different sources are not comparable. ``score`` marks
-    what :attr:`score` reads."""
+    """Where the distribution comes from; different sources are not comparable. ``logprobs``: the
+    probabilities where the reply states its answer; ``probe``: those behind a line ``Answer:`` that
+    was put behind a reply which states none. ``score`` marks what :attr:`score` reads."""
     usage: Usage = Usage()
     """Tokens."""
     finish: Finish = "stop"

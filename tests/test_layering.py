@@ -21,17 +21,19 @@ ROOMS = ("protocols", "agents", "orchestrator", "workflows")
 """From left to right; a room imports itself and what stands to its left."""
 
 OUTSIDE = {
-    "protocols": "evalica jinja2 json_repair networkx numpy pydantic rapidfuzz sklearn",
-    "agents": "bm25s jsonschema litellm ray safetensors torch transformers vllm yaml",
+    "protocols": "evalica jinja2 json_repair networkx numpy pydantic rapidfuzz scipy",
+    "agents": "bm25s huggingface_hub jsonschema litellm ray safetensors sklearn torch transformers "
+    "vllm yaml",
     "orchestrator": "alembic psycopg ray sqlalchemy sqlmodel tenacity",
     "workflows": "click dotenv inspect_ai matplotlib pandas plotly polars pyarrow "
-    "pydantic_settings rich scipy starlette statsmodels typer uvicorn yaml",
+    "pydantic_settings rich starlette statsmodels typer uvicorn yaml",
 }
 """Import names of the libraries that each room brings in; rooms to its right may use them too."""
 
 STORE = ("orchestrator/store/",)
 CONFINED = {
     "evalica": ("workflows/judge_agreement.py",),
+    "huggingface_hub": ("agents/weights_hub.py",),
     "inspect_ai": ("workflows/inspect_",),
     "jsonschema": ("agents/hosted_reply.py",),
     "litellm": ("agents/litellm_engine.py",),

@@ -155,7 +155,7 @@ REPLIES = (
     _column("failure_cause", "text", "finer: not_found, authentication, context..."),
     _column("failure_message", "text", "what happened"),
     _column("distribution", "json", "probabilities over the options asked for"),
-    _column("distribution_source", "text", "logprobs, samples, stated or exact"),
+    _column("distribution_source", "text", "logprobs, probe, samples, stated or exact"),
     *_TOKENS,
     *_PRICES,
     _column("finish", "text", "stop, length, content_filter or failure"),

@@ -27,6 +27,8 @@ PARTS = {
         chance at best.""",
     ),
 }
+QUICK = {"oversight": ("protocols=[{kind: direct_answer}, {kind: debate}]", "cast.consultant=null")}
+"""Overrides that leave of a workflow with many protocols those that the demo has time for."""
 NEXT = (
     ("show skills --disagree {store}", "transcripts where the protocols differ"),
     ("fork oversight --set rounds=1 {store}", "the same debates with one round, not three"),
@@ -95,7 +97,7 @@ def _run_part(number: int, name: str, store: str, *, as_json: bool) -> RunResult
     if not as_json:
         put(f"{number}/{len(PARTS)}  {title}")
         put_wrapped(" ".join(about.split()), indent=2)
-    workflow = load_workflow(name).model_copy(update={"store": store})
+    workflow = load_workflow(name, QUICK.get(name, ())).model_copy(update={"store": store})
     with Watch() as watch:
         result = run(workflow, hooks=watch.hooks())
         watch.finish(result.progress)

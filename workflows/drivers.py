@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
 from uuid import uuid4
 
 from orchestrator.books import open_ledger
-from orchestrator.crew import Crew, Line, Member, on_stop
+from orchestrator.crew import Crew, Line, on_stop
 from orchestrator.driver import DriverSettings, Ended, Ending, Progress
 from orchestrator.events import PROGRESS_EVERY_S, FleetEvents
 from orchestrator.fleet import Fleet
-from orchestrator.gates import Change
-from orchestrator.heartbeat import Rate, figures
 from orchestrator.ledger import Budget, Ledger
 from orchestrator.plan import PlanSettings
 from orchestrator.reply_cache import CachePolicy
@@ -28,6 +26,7 @@ from protocols.errors import MootError
 from workflows.endpoints import CHANGES, Rules, tell_changes
 from workflows.fleets import FleetSpec, Where
 from workflows.prediction import run_mode
+from workflows.tellers import CrewTeller, Teller, of_run
 
 if TYPE_CHECKING:
     from orchestrator.driver import Driver
@@ -102,14 +101,14 @@ async def _drive_alone(
     ledger = open_ledger(store, prepared.run_id, settings.budget)
     emit = hooks.events.emit if hooks.events is not None else None
     fleet_events = FleetEvents(emit) if emit else None
-    teller = _Teller(prepared, ledger.paid, PROGRESS_EVERY_S)
+    teller = Teller(prepared, ledger.paid, PROGRESS_EVERY_S)
 
     def hear(progress: Progress) -> None:
         tell_changes(teller.changes(), emit, hooks.on_note)
         told = teller.figures(progress) if emit else None
         if told is not None and emit and fleet_events:
             fleet_events.flush()
-            emit("progress", **_of_run(prepared, told))
+            emit("progress", **of_run(prepared, told))
         if hooks.on_progress:
             hooks.on_progress(progress)
 
@@ -141,28 +140,7 @@ async def _drive_many(
     hooks: Hooks,
 ) -> Ended:
     ledger = open_ledger(store, prepared.run_id, settings.budget)
-    if isinstance(where.fleet, Fleet):
-        raise TypeError("a fleet object serves one process; see Where.check")
-    shared, rules = uuid4().hex, Rules(settings.retry, settings.limits)
-    tasks = [
-        {
-            "store": url,
-            "run": prepared.run_id,
-            "sessions": prepared.sessions,
-            "done": prepared.done,
-            "share": share,
-            "budget": settings.budget.model_dump(mode="json"),
-            "cache": None if settings.cache is None else [settings.cache.max_age_s],
-            "seconds": ledger.seconds,
-            "rules": Rules(rules.retry, rules.part(place, len(shares))).as_json(),
-            "mode": settings.plan.mode,
-            "fleet": where.fleet.model_dump(mode="json"),
-            "shared": shared,
-            "place": [place, len(shares)],
-        }
-        for place, share in enumerate(shares)
-    ]
-
+    tasks = _tasks(url, prepared, where, shares, settings=settings, seconds=ledger.seconds)
     reached: list[Reached] = []
 
     def on_line(number: int, said: dict[str, Any]) -> None:
@@ -178,7 +156,7 @@ async def _drive_many(
         hooks.on_driver(crew)
     began = time.monotonic()
     running = asyncio.create_task(crew.run(tasks))
-    teller = _CrewTeller(crew, prepared, ledger.paid, hooks)
+    teller = CrewTeller(crew, prepared, ledger.paid, hooks)
     try:
         while not running.done():
             await asyncio.wait({running}, timeout=LOOK_EVERY_S)
@@ -190,6 +168,39 @@ async def _drive_many(
     left = sum(store.pending_by_shard(prepared.run_id).values())
     progress = teller.progress(time.monotonic() - began)
     return Ended(_ending(crew, left), progress, reached[0] if left and reached else None)
+
+
+def _tasks(
+    url: str,
+    prepared: Prepared,
+    where: Where,
+    shares: Sequence[tuple[int, ...]],
+    *,
+    settings: DriverSettings,
+    seconds: float,
+) -> list[dict[str, Any]]:
+    """Return what each driver process is told, as JSON; `seconds` are those spent so far."""
+    if isinstance(where.fleet, Fleet):
+        raise TypeError("a fleet object serves one process; see Where.check")
+    shared, rules = uuid4().hex, Rules(settings.retry, settings.limits)
+    return [
+        {
+            "store": url,
+            "run": prepared.run_id,
+            "sessions": prepared.sessions,
+            "done": prepared.done,
+            "share": share,
+            "budget": settings.budget.model_dump(mode="json"),
+            "cache": None if settings.cache is None else [settings.cache.max_age_s],
+            "seconds": seconds,
+            "rules": Rules(rules.retry, rules.part(place, len(shares))).as_json(),
+            "mode": settings.plan.mode,
+            "fleet": where.fleet.model_dump(mode="json"),
+            "shared": shared,
+            "place": [place, len(shares)],
+        }
+        for place, share in enumerate(shares)
+    ]
 
 
 def _ending(crew: Crew, left: int) -> Ending:
@@ -204,94 +215,6 @@ def _ending(crew: Crew, left: int) -> Ending:
         if member.error:
             raise DriverFailed(f"driver {member.number}: {member.error}")
     return "budget" if any(one.ending == "budget" for one in crew.members) else "stopped"
-
-
-class _Teller:
-    """Turns the progress of one driver into figures, every so often."""
-
-    def __init__(self, prepared: Prepared, paid: float, every_s: float) -> None:
-        self._prepared = prepared
-        self._paid = paid
-        self._every_s = every_s
-        self._last_s = float("-inf")
-        self._rate = Rate()
-        self.driver: Driver | None = None
-
-    def figures(self, progress: Progress, *, always: bool = False) -> dict[str, Any] | None:
-        """Return the figures where it is time to."""
-        now = time.monotonic()
-        if now - self._last_s < self._every_s and not always:
-            return None
-        self._last_s = now
-        told = figures(
-            progress,
-            done_before=self._prepared.done,
-            paid_before=self._paid,
-            driver=self.driver,
-        )
-        return {**told, "rate": round(self._rate.of(now, progress.asks_done), 1)}
-
-    def changes(self) -> list[Change]:
-        """Return what became of endpoints since the last call."""
-        return self.driver.gates.take_changes() if self.driver else []
-
-
-class _CrewTeller:
-    """Sums up what a crew's drivers tell, for the hooks of the run."""
-
-    def __init__(self, crew: Crew, prepared: Prepared, paid: float, hooks: Hooks) -> None:
-        self._crew = crew
-        self._prepared = prepared
-        self._paid = paid
-        self._hooks = hooks
-        self._last_s = float("-inf")
-        self._lost: set[int] = set()
-
-    def tell(self, elapsed_s: float) -> None:
-        """Tell how far they are, and who is gone."""
-        if self._hooks.on_progress:
-            self._hooks.on_progress(self.progress(elapsed_s))
-        for member in self._crew.members:
-            if member.lost and member.number not in self._lost:
-                self._lost.add(member.number)
-                self._tell_lost(member)
-        events = self._hooks.events
-        if events is not None and elapsed_s - self._last_s >= PROGRESS_EVERY_S:
-            self._last_s = elapsed_s
-            events.emit("progress", **_of_run(self._prepared, self._crew.figures()))
-
-    def progress(self, elapsed_s: float) -> Progress:
-        """Return the progress of all drivers together."""
-        told = self._crew.figures()
-        return Progress(
-            sessions=self._prepared.sessions,
-            sessions_done=self._prepared.done + told["sessions_done"],
-            asks_done=told["asks"],
-            replies_failed=told["failed"],
-            attempts=told["attempts"],
-            in_flight=told["in_flight"],
-            paid=self._paid + told["paid"],
-            elapsed_s=elapsed_s,
-        )
-
-    def _tell_lost(self, member: Member) -> None:
-        code = member.process.returncode or 0
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        message = (
-            f"driver {member.number} died ({how}); its sessions are taken by the others, "
-            "or by the same command again"
-        )
-        if self._hooks.on_note:
-            self._hooks.on_note(message)
-        if self._hooks.events is not None:
-            self._hooks.events.emit("driver_lost", driver=member.number, message=message)
-
-
-def _of_run(prepared: Prepared, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return figures with the sessions of the whole run in the place of a driver's own."""
-    done = prepared.done + told["sessions_done"]
-    left = {name: value for name, value in told.items() if name != "shards"}
-    return {"sessions": prepared.sessions, **left, "sessions_done": done}
 
 
 def be_driver(task: Mapping[str, Any], line: Line) -> None:
@@ -326,7 +249,7 @@ async def _drive_share(task: Mapping[str, Any], line: Line) -> tuple[Ending, Rea
             line.say(event={"kind": kind, **more})
 
         events = FleetEvents(emit)
-        teller = _Teller(prepared, ledger.paid, SAY_EVERY_S)
+        teller = Teller(prepared, ledger.paid, SAY_EVERY_S)
         stopper = _Stopper(teller)
 
         def hear(progress: Progress) -> None:
@@ -364,7 +287,7 @@ async def _drive_share(task: Mapping[str, Any], line: Line) -> tuple[Ending, Rea
 class _Stopper:
     """Stops the driver of a child when its parent says so, or is gone, or on SIGTERM."""
 
-    def __init__(self, teller: _Teller) -> None:
+    def __init__(self, teller: Teller) -> None:
         self._teller = teller
         self._stopped = False
         loop = asyncio.get_running_loop()

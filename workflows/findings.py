@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from statistics import NormalDist
+from math import sqrt
+from statistics import NormalDist, stdev
 from typing import Any
 
-from workflows.intervals import Interval
+from workflows.intervals import Interval, t_quantile
 from workflows.power import smallest_difference
 from workflows.row_sentences import by_round, by_stratum, counted, rules
 from workflows.sign_flip import holm_adjusted
@@ -329,7 +330,8 @@ def _smallest(first: Row, second: Row, found: PairedDifference) -> float | None:
     """Return the smallest difference that the pairs would show with probability `POWER`.
 
     Single questions with right or wrong: by their number and discordance. Clusters and half
-    points: from the interval's half width, which is the standard error times its quantile.
+    points: from the interval's half width, which is the standard error times its quantile. None
+    where it would be more than can be.
     """
     whole = all(
         value in (None, 0.0, 1.0) for row in (first, second) for value in row.values.values()
@@ -339,10 +341,13 @@ def _smallest(first: Row, second: Row, found: PairedDifference) -> float | None:
     if found.method == "none":
         return None
     half = (found.interval.high - found.interval.low) / 2
+    if found.method == "t":  # the interval may be cut to what can be
+        half = t_quantile(found.clusters - 1, LEVEL) * stdev(found.means) / sqrt(found.clusters)
     if half <= 0.0:
         return None  # the differences do not vary, so they say nothing of how much they could
     normal = NormalDist()
-    return half * (1 + normal.inv_cdf(POWER) / normal.inv_cdf(0.5 + LEVEL / 2))
+    shown = half * (1 + normal.inv_cdf(POWER) / normal.inv_cdf(0.5 + LEVEL / 2))
+    return shown if shown <= 1.0 else None
 
 
 def _common(first: Row, second: Row) -> bool:

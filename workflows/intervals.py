@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite, sqrt
 from statistics import NormalDist, fmean
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
 RESAMPLES = 10_000
 FEW_CLUSTERS = 30
 """Below this many clusters the bootstrap's interval is too short, and t is used instead."""
+REMEMBERED = 4096
+"""Intervals that are kept: a table, its sentences and its page ask for the same ones."""
 FEW_DISTINCT = 64
 """Up to this many distinct clusters, how often each is drawn is cheaper than which are drawn."""
 
-Made = Literal["wilson", "bootstrap", "t", "none"]
-"""How an interval was made; none with fewer than two clusters."""
+Made = Literal["wilson", "wilson of units", "bootstrap", "t", "none"]
+"""How an interval was made; none with fewer than two clusters. Of units: Wilson's over the clusters
+in the place of the questions, where all clusters came out the same and resampling them would give a
+point."""
 
 
 class Interval(NamedTuple):
@@ -90,18 +95,28 @@ def mean_interval(
     """Return an interval for the mean of one value a cluster, and how it was made.
 
     From 30 clusters on the percentile bootstrap with 10,000 seeded resamples; with fewer, Student's
-    t with clusters - 1 degrees of freedom; with fewer than two, none (from -`limit` to `limit`).
+    t with clusters - 1 degrees of freedom, cut to what can be; with fewer than two, none (from
+    -`limit` to `limit`, which is the most that a mean can be in size).
     """
     import numpy as np
 
-    data = np.asarray(values, dtype=float)
+    return _mean_interval(np.asarray(values, dtype=float).tobytes(), seed, level, limit)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _mean_interval(
+    values: bytes, seed: int, level: float, limit: float
+) -> tuple[Interval, Literal["bootstrap", "t", "none"]]:
+    import numpy as np
+
+    data = np.frombuffer(values)
     n = data.size
     if n < 2:
         return Interval(-limit, limit), "none"
     if n < FEW_CLUSTERS:
         half = t_quantile(n - 1, level) * float(np.std(data, ddof=1)) / sqrt(n)
         mean = float(np.mean(data))
-        return Interval(mean - half, mean + half), "t"
+        return Interval(max(-limit, mean - half), min(limit, mean + half)), "t"
     means = resampled_sums(data[:, np.newaxis], seed)[:, 0] / n
     return percentiles(means, level), "bootstrap"
 
@@ -118,7 +133,9 @@ def mean_outcome(
 
     Right / (asked - missing). The interval is Wilson's where every question is its own cluster;
     else whole clusters are resampled and the ratio of sums is taken anew, or, with fewer than 30,
-    t is used on the clusters' deviations from the mean (the linearised ratio).
+    t is used on the clusters' deviations from the mean (the linearised ratio). Where all clusters
+    have the same share, as with nothing right at all, both would give a point: then it is Wilson's
+    with the clusters as the observations.
 
     Args:
         values: every question asked -> its outcome; None is missing.
@@ -136,7 +153,9 @@ def mean_outcome(
     groups = grouped(present, clusters)
     if n == 0:
         return MeanOutcome(None, 0, missing, 0, None, "none", limits if missing else None)
-    sums = [(sum(present[q] for q in groups[name]), len(groups[name])) for name in sorted(groups)]
+    sums = tuple(
+        (sum(present[q] for q in groups[name]), len(groups[name])) for name in sorted(groups)
+    )
     interval, method = _ratio_interval(sums, seed=seed, level=level, limits=limits)
     return MeanOutcome(
         mean=total / n,
@@ -151,8 +170,9 @@ def mean_outcome(
     )
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _ratio_interval(
-    sums: Sequence[tuple[float, int]], *, seed: int, level: float, limits: Interval
+    sums: tuple[tuple[float, int], ...], *, seed: int, level: float, limits: Interval
 ) -> tuple[Interval, Made]:
     """Return the interval of sum / count over clusters of (sum, count)."""
     import numpy as np
@@ -163,9 +183,11 @@ def _ratio_interval(
     if len(sums) < 2:
         return limits, "none"
     mean, size = total / n, n / len(sums)
+    if limits == SHARES and all(abs(one - count * mean) <= 1e-9 * count for one, count in sums):
+        return wilson(min(mean, 1.0) * len(sums), len(sums), level), "wilson of units"
     if len(sums) < FEW_CLUSTERS:
         deviations = [(one - count * mean) / size for one, count in sums]
-        (low, high), _ = mean_interval(deviations, level=level)
+        (low, high), _ = mean_interval(deviations, level=level, limit=limits.high - limits.low)
         return Interval(max(limits.low, mean + low), min(limits.high, mean + high)), "t"
     drawn = resampled_sums(np.asarray(sums, dtype=float), seed)
     return percentiles(drawn[:, 0] / drawn[:, 1], level), "bootstrap"

@@ -1,12 +1,14 @@
 """Dotted overrides: ``protocols[1].rounds=2``, ``pool=null``, ``experts."gpt-4.1".price=unknown``.
 
 The path names keys, separated by dots, and places in lists, in square brackets from 0; a key with
-a dot in it stands in quotes. The value is YAML.
+a dot in it stands in quotes. ``*`` in the place of a key is every key of a mapping, or every entry
+of a list: ``experts.*=openai/gpt-4o-mini``. The value is YAML.
 """
 
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 from typing import Any
 
 import yaml
@@ -19,6 +21,9 @@ _STEP = re.compile(
 )
 
 _PLAIN = re.compile(r"""[^.\[\]"'=\s]+""")
+
+EVERY = "*"
+"""Every key of a mapping, or every entry of a list."""
 
 Step = str | int
 
@@ -55,16 +60,39 @@ def apply_override(data: dict[str, Any], text: str) -> None:
         Mistake: the override is malformed or its path leads through something else.
     """
     path, value = parse_override(text)
-    place: Any = data
-    for depth, step in enumerate(path):
-        place = _descend(place, path, depth, text)
-        if depth == len(path) - 1:
-            place[step] = value
-        elif isinstance(step, str) and place.get(step) is None:
-            place[step] = {}
-            place = place[step]
-        else:
-            place = place[step]
+    _assign(data, (), path, value, text)
+
+
+def _assign(
+    place: Any, walked: tuple[Step, ...], left: tuple[Step, ...], value: Any, text: str
+) -> None:
+    """Set the value at `left` from `place`, to which `walked` has led."""
+    if left[0] == EVERY:
+        for step in _all_steps(place, walked, text):
+            _assign(place, walked, (step, *left[1:]), deepcopy(value), text)
+        return
+    step = left[0]
+    place = _descend(place, (*walked, step), len(walked), text)
+    if len(left) == 1:
+        place[step] = value
+        return
+    if isinstance(step, str) and place.get(step) is None:
+        place[step] = {}
+    _assign(place[step], (*walked, step), left[1:], value, text)
+
+
+def _all_steps(place: Any, walked: tuple[Step, ...], text: str) -> list[Step]:
+    """Return what ``*`` stands for.
+
+    Raises:
+        Mistake: for nothing.
+    """
+    found: list[Step] = []
+    if isinstance(place, (dict, list)):
+        found = list(place) if isinstance(place, dict) else list(range(len(place)))
+    if not found:
+        raise Mistake(f"{text!r}: {path_text(walked) or 'the workflow'} has nothing for {EVERY!r}")
+    return found
 
 
 def _descend(place: Any, path: tuple[Step, ...], depth: int, text: str) -> Any:

@@ -19,6 +19,7 @@ from statistics import NormalDist, fmean
 from typing import TYPE_CHECKING
 
 from workflows.intervals import grouped
+from workflows.wording import counted_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,8 +72,9 @@ class QuestionsNeeded:
             else f", with a design effect of {self.design_effect:.1f} for what questions share"
         )
         return (
-            f"{what} needs {self.questions:,} questions ({100 * self.power:.0f} % power, "
-            f"{100 * self.discordance:.0f} % of the questions coming out differently{among})."
+            f"{what} needs {counted_of(self.questions, 'question')} "
+            f"({100 * self.power:.0f} % power, {100 * self.discordance:.0f} % of the questions "
+            f"coming out differently{among})."
         )
 
 
@@ -220,6 +222,7 @@ def _pairs_needed(difference: float, discordance: float, power: float, level: fl
     return high
 
 
+@lru_cache(maxsize=4096)  # a table and its page ask for the same ones
 def smallest_difference(
     n: int,
     discordance: float,

@@ -24,6 +24,7 @@ from workflows.calibration import (
     log2_score,
     mean,
 )
+from workflows.findings import Pair, compare_rows, in_family
 from workflows.nyu_comparison import Compared, compare_settings
 from workflows.nyu_figures import Judged, Setting, Unequal, settings_of, unequal
 from workflows.results import WANTED, answer_key, run_rows, session_outcome
@@ -90,6 +91,11 @@ class Report:
     store: str = field(default="", repr=False)
     """Where the run is kept. Not part of the JSON."""
 
+    def pairs(self) -> list[Pair]:
+        """Return the paired differences of the table's rows; none of imported sessions."""
+        family = in_family([(row.name, row) for row in self.rows], several=False)
+        return compare_rows(family, self.clusters)
+
     def save(self, path: str | Path) -> Path:
         """Write the report as a page: one HTML file, or Markdown where the name ends in ``.md``.
 
@@ -113,6 +119,7 @@ class Report:
             return {
                 "run": self.run,
                 "rows": rows,
+                "pairs": [pair.as_json() for pair in self.pairs()],
                 "quality": quality,
                 "simulated": simulated,
                 "routing": routing,

@@ -36,11 +36,13 @@ def run_rows(store: Store, run: RunRow) -> list[Row]:
     sessions = store.sessions(run.id, statuses=WANTED)
     clusters = key.clusters
     answering = [session for session in sessions if session.kind != NAMES_SKILLS]
-    entries = list(dict.fromkeys(session.entry for session in answering))
+    by_entry: dict[str, list[SessionRow]] = {}
+    for session in answering:
+        by_entry.setdefault(session.entry, []).append(session)
     totals = store.totals(run.id, statuses=WANTED)
     rows = []
-    for name in entries:
-        scored = [_scored(session) for session in sessions if session.entry == name]
+    for name, asked in by_entry.items():
+        scored = [_scored(session) for session in asked]
         calls = totals[name]["asks"] if name in totals else 0
         rows.append(protocol_row(name, scored, key, clusters, calls=calls))
     questions = list(dict.fromkeys(session.question_id for session in sessions))

@@ -87,9 +87,16 @@ class Answers:
     def __init__(self, evidence: Evidence) -> None:
         self._places = {question.id: i for i, question in enumerate(evidence.questions)}
         self._evidence = evidence
+        self._replies: dict[tuple[str, str], Reply] = {}
 
     def reply(self, expert: str, question: str) -> Reply:
         """Return what an expert answered; a missing answer is a provider failure."""
+        found = self._replies.get((expert, question))
+        if found is None:
+            found = self._replies[expert, question] = self._reply(expert, question)
+        return found
+
+    def _reply(self, expert: str, question: str) -> Reply:
         place = self._places[question]
         flags = self._evidence.right.get(expert)
         if flags is None or flags[place] == MISSING:
@@ -119,7 +126,7 @@ def cross_validated(
     name: str,
     protocol: Protocol,
     cast: Cast,
-    evidence: Evidence,
+    answers: Answers,
     folds: Sequence[Fold],
     *,
     seed: int = 0,
@@ -131,11 +138,10 @@ def cross_validated(
         protocol: the rule.
         cast: whose members are the measured experts; its own assets stay, but for
             those on what was measured: profile, evidence and the skills of questions.
-        evidence: the answers of all of them.
+        answers: of all of them.
         folds: from :func:`folds_of`.
         seed: of the sessions.
     """
-    answers = Answers(evidence)
     right: dict[str, bool] = {}
     calls = 0
     for fold in folds:
@@ -209,8 +215,9 @@ def selection(
         The accuracy of each rule that was tried, by name, and the name of the best.
     """
     parts = folds_of(evidence, folds, seed)
+    answers = Answers(evidence)
     tried = [
-        cross_validated(entry.name, entry.protocol, entry.cast, evidence, parts, seed=seed)
+        cross_validated(entry.name, entry.protocol, entry.cast, answers, parts, seed=seed)
         for entry in entries
         if _is_rule(entry, evidence)
     ]

@@ -7,11 +7,17 @@ gives the p value of every d at once: the share of those ranges that hold d; it 
 of the observed mean; and the values of d that are not rejected are an interval, whose ends are two
 order statistics. It holds 0 exactly where the test does not reject 0, because both are read off the
 same patterns.
+
+Patterns are drawn for the differences in sorted order, with a sum that is not negative. So the
+result hangs on the seed and on which differences there are: not on the order of the clusters, and
+the second protocol less the first gives the same p value and the mirrored interval. That is also
+why a result can be remembered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import floor, inf
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +33,8 @@ SIGN_FLIP_DRAWS = 100_000
 EXACT_CLUSTERS = 20
 TOGETHER = 32
 """From this many equal magnitudes on, they are drawn together, as a binomial."""
+REMEMBERED = 4096
+"""Results that are kept: a table, its sentences and its page ask for the same ones."""
 TINY = 1e-9
 """Of the sum of magnitudes: sums of the same numbers in another order differ in their last bits."""
 
@@ -59,9 +67,14 @@ def sign_flip_p(differences: Sequence[float], *, seed: int = 0) -> float:
     Exact with up to 20 non-zero differences, else from 100,000 seeded draws (the observed one
     counted among them). With differences of -1, 0 and 1 the exact test is exact McNemar.
     """
+    return _p_of(_upright(differences)[0], seed)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _p_of(upright: bytes, seed: int) -> float:
     import numpy as np
 
-    data = np.asarray(differences, dtype=float)
+    data = np.frombuffer(upright)
     if not np.any(data):
         return 1.0
     found = _patterns(data, seed, signs=False)
@@ -83,11 +96,18 @@ def sign_flip_interval(
         seed: of the draws.
         limit: the most that a mean can be in size; infinite for scores without bounds.
     """
-    import numpy as np
-
     if not 0.0 < size < 1.0:
         raise ValueError(f"the size of a test is between 0 and 1, not {size}")
-    data = np.asarray(differences, dtype=float)
+    upright, mirrored = _upright(differences)
+    found = _interval_of(upright, size, seed, limit)
+    return Interval(-found.high, -found.low) if mirrored else found
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _interval_of(upright: bytes, size: float, seed: int, limit: float) -> Interval:
+    import numpy as np
+
+    data = np.frombuffer(upright)
     if data.size < 2:
         return Interval(-limit, limit)
     found = _patterns(data, seed, signs=True)
@@ -156,6 +176,20 @@ def holm_adjusted(
         HolmAdjusted(p, sign_flip_interval(differences, size, seed=seed, limit=limit), size)
         for differences, p, size in zip(families, holm(p_values), sizes, strict=True)
     ]
+
+
+def _upright(differences: Sequence[float]) -> tuple[bytes, bool]:
+    """Return the differences sorted, with a sum that is not negative, and whether they are turned.
+
+    Of a sum that is 0 but for its last bits the way round is told by the differences themselves.
+    """
+    import numpy as np
+
+    one = np.sort(np.asarray(differences, dtype=float)) + 0.0  # -0.0 is 0.0
+    other = np.sort(-one) + 0.0
+    even = abs(one.sum()) <= TINY * np.abs(one).sum()
+    mirrored = list(other) > list(one) if even else bool(one.sum() < 0)
+    return (other if mirrored else one).tobytes(), mirrored
 
 
 def _at_most(p: float, size: float) -> bool:

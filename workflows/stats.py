@@ -130,4 +130,7 @@ def _bounds(
             total += (sum_first - sum_second) / len(pairs)
         return total / len(groups) if groups else 0.0
 
+    if all(a is not None and b is not None for a, b in both.values()):
+        exact = mean(0.0, 0.0)
+        return Interval(exact, exact)
     return Interval(mean(limits.low, limits.high), mean(limits.high, limits.low))

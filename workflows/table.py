@@ -53,7 +53,8 @@ class Row:
     """correct / n; None without questions."""
     ci_low: float | None
     ci_high: float | None
-    """95 % interval: Wilson for single questions, else a cluster bootstrap (or t)."""
+    """95 % interval: Wilson for single questions, else a cluster bootstrap (or t); Wilson over the
+    units where all came out the same."""
     calls: float
     """Asks; of a baseline those that it implies."""
     failed: int
@@ -317,7 +318,7 @@ def _row(
 ) -> Row:
     found = mean_outcome(values, clusters)
     interval = found.interval
-    how = found.method if found.method == "wilson" else f"cluster {found.method}"
+    how = found.method if "wilson" in found.method else f"cluster {found.method}"
     return Row(
         name=name,
         kind=kind,

@@ -18,6 +18,7 @@ from workflows.conversations import ARGUING
 from workflows.endings import course, verdict
 from workflows.export import Record
 from workflows.simulated import simulated_line
+from workflows.wording import counted_of
 
 VERIFIED, UNVERIFIED, UNCHECKED = "✓", "✗ not in the passage", "(not checked)"
 _PLAIN_TASKS = ("", "task", "speech", "verdict")
@@ -27,6 +28,13 @@ _NUMBER = re.compile("_([0-9]+)$")
 _THINKING = re.compile(r"<[\s/]*thinking\s*>", re.IGNORECASE)
 _ABOUT = ("reviewer", "rater", "critic", "author", "solver")
 """The roles of which it is told whose words they speak about, where that is not clear."""
+_SOURCES = {
+    "logprobs": "from log-probabilities",
+    "probe": "from log-probabilities of a probe",
+    "samples": "from draws",
+    "stated": "as stated",
+}
+"""Where a distribution comes from, where that is not plain."""
 _QUOTED = 80
 """Characters of a scored text that are shown; the prompts hold all of it."""
 WIDEST = 100
@@ -227,7 +235,9 @@ class _Transcript:
             shares = [shares[order.index(place)] for place in range(len(order))]
         told = zip(ask["options"], shares, strict=False)
         if shares:
-            said.append("→ " + "  ".join(f"{label} {share:.2f}" for label, share in told))
+            beliefs = "  ".join(f"{label} {share:.2f}" for label, share in told)
+            source = _SOURCES.get(reply["distribution_source"])
+            said.append(f"→ {beliefs}" + (f"  ({source})" if source else ""))
         return "\n".join(said)
 
     def _marked(self, ask: Record, text: str) -> str:
@@ -363,7 +373,7 @@ def _spent(record: Record) -> str:
     ]
     tokens = sum(one["prompt_tokens"] + one["completion_tokens"] for one in attempts)
     price = sum(one["list_price"] or 0.0 for one in attempts)
-    text = f"{len(asks)} {'ask' if len(asks) == 1 else 'asks'}, {tokens:,} tokens"
+    text = f"{counted_of(len(asks), 'ask')}, {counted_of(tokens, 'token')}"
     return text + (f", ${price:.4f}" if price else "")
 
 

@@ -63,34 +63,31 @@ def recruitment_json(
 
     See :func:`recruitment_graph`; it is written without networkx, as every session has one.
     """
-    nodes: dict[str, dict[str, Any]] = {}
-    edges: dict[tuple[str, str], dict[str, Any]] = {}
-
-    def node(kind: str, label: str) -> str:
-        name = f"{kind}:{label}"
-        nodes[name] = {"id": name, "kind": kind, "label": label}
-        return name
-
-    def edge(source: str, target: str, weight: float, **told: Any) -> None:
-        edges[source, target] = {"source": source, "target": target, "weight": weight, **told}
-
-    source, sink = node("question", question), node("aggregator", aggregator)
     read_as = Counter(match.known for match in matches) if profile is not None else Counter()
-    for skill, times in sorted(read_as.items()):
+    skills = [(skill, f"skill:{skill}") for skill in sorted(read_as)]
+    source, sink = f"question:{question}", f"aggregator:{aggregator}"
+    nodes = {name: ("skill", skill) for skill, name in skills}
+    nodes |= {source: ("question", question), sink: ("aggregator", aggregator)}
+    edges: dict[tuple[str, str], dict[str, Any]] = {}
+    for skill, name in skills:
         asked_as = [match.skill for match in matches if match.known == skill]
-        edge(source, node("skill", skill), times, asked_as=asked_as)
+        edges[source, name] = {"weight": read_as[skill], "asked_as": asked_as}
     for recruit, vote_weight in zip(team, vote_weights, strict=True):
-        expert = node("expert", recruit.expert)
-        for skill in sorted(read_as):
+        expert = f"expert:{recruit.expert}"
+        nodes[expert] = ("expert", recruit.expert)
+        for skill, name in skills:
             assert profile is not None
-            edge(f"skill:{skill}", expert, profile.skill(recruit.expert, skill))
-        if not read_as:
-            edge(source, expert, recruit.odds)
-        edge(expert, sink, vote_weight)
+            edges[name, expert] = {"weight": profile.skill(recruit.expert, skill)}
+        if not skills:
+            edges[source, expert] = {"weight": recruit.odds}
+        edges[expert, sink] = {"weight": vote_weight}
     return {
         "directed": True,
         "multigraph": False,
         "graph": {},
-        "nodes": [nodes[name] for name in sorted(nodes)],
-        "edges": [edges[ends] for ends in sorted(edges)],
+        "nodes": [
+            {"id": name, "kind": kind, "label": label}
+            for name, (kind, label) in sorted(nodes.items())
+        ],
+        "edges": [{"source": ends[0], "target": ends[1], **edges[ends]} for ends in sorted(edges)],
     }

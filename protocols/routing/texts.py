@@ -1,7 +1,7 @@
 """Texts as vectors: how much a question resembles those of the evidence.
 
-One vectoriser serves all rules: TF-IDF over words and word pairs, and over character 4-grams
-within words; the cosine of two texts is the mean of both. An embedding of d dimensions is
+One measure serves all rules: TF-IDF (``terms.py``) over words and word pairs, and over character
+4-grams within words; the cosine of two texts is the mean of both. An embedding of d dimensions is
 the d leading directions of the evidence's own questions (latent semantic analysis, an exact
 eigendecomposition of their cosines), into which a new question is folded by its cosines alone.
 
@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import TfidfVectorizer
+
+from protocols.routing.terms import Weighted, character_fours, words_and_pairs
 
 Vector = NDArray[np.float64]
 
@@ -36,22 +36,11 @@ class Texts:
     """The texts of an evidence, ready to be compared with others."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self._vectorisers: list[Any] = []
-        self._matrices: list[Any] = []
         self._known: dict[str, Vector] = {}
         self._expected: dict[str, tuple[str, ...]] = {}
         self.size = len(texts)
-        for settings in (
-            {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"\w+"},
-            {"analyzer": "char_wb", "ngram_range": (4, 4)},
-        ):
-            vectoriser = TfidfVectorizer(sublinear_tf=True, dtype=np.float64, **settings)
-            try:
-                matrix = vectoriser.fit_transform(texts)
-            except ValueError:  # no text has a word, or there is none
-                continue
-            self._vectorisers.append(vectoriser)
-            self._matrices.append(matrix)
+        views = [Weighted(split, texts) for split in (words_and_pairs, character_fours)]
+        self._views = [view for view in views if not view.empty]
 
     def similarities(self, text: str) -> Vector:
         """Return the cosine of `text` with each text, in [0, 1]; shape (size,)."""
@@ -78,17 +67,17 @@ class Texts:
     def _compared(self, texts: Sequence[str]) -> list[Vector]:
         """Return the cosines of each of `texts` with those of the evidence."""
         total = np.zeros((len(texts), self.size))
-        for vectoriser, matrix in zip(self._vectorisers, self._matrices, strict=True):
-            total += (matrix @ vectoriser.transform(texts).T).toarray().T
-        return list(np.round(total / max(len(self._matrices), 1), 12))
+        for view in self._views:
+            total += view.compared(texts)
+        return list(np.round(total / max(len(self._views), 1), 12))
 
     @cached_property
     def cosines(self) -> Vector:
         """The cosine of every two texts; shape (size, size)."""
         total = np.zeros((self.size, self.size))
-        for matrix in self._matrices:
-            total += (matrix @ matrix.T).toarray()
-        return np.round(total / max(len(self._matrices), 1), 12)
+        for view in self._views:
+            total += view.cosines()
+        return np.round(total / max(len(self._views), 1), 12)
 
     @cached_property
     def _directions(self) -> tuple[Vector, Vector]:

@@ -274,3 +274,24 @@ def test_large_files_are_sampled(folder: Path) -> None:
 def test_torch_says_what_it_was_built_for() -> None:
     found = torch_cuda()
     assert found is None or found[0].isdigit()
+
+
+def test_a_template_lies_beside_the_roster(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    for place in (home, elsewhere):
+        place.mkdir()
+        (place / "chat.jinja").write_text(f"of {place.name}")
+        (place / "model").symlink_to(folder)
+    options = "options: {chat_template: chat.jinja, device: cpu}"
+    (home / "roster.yaml").write_text(f"own: {{model: transformers/./model, {options}}}\n")
+    monkeypatch.chdir(elsewhere)
+    found = Roster.from_yaml(home / "roster.yaml")["own"]
+    assert found.options["chat_template"] == str(home / "chat.jinja")
+    assert found.data == str(home / "model")
+    revision = identify(found).revision
+    (elsewhere / "chat.jinja").write_text("changed")
+    assert identify(found).revision == revision
+    (home / "chat.jinja").write_text("changed")
+    assert identify(found).revision != revision

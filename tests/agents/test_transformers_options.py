@@ -52,10 +52,10 @@ def shares_behind(plain: tuple[Any, Any], ask: Ask, said: list[int]) -> tuple[li
     return [value / sum(mass) for value in mass], 1.0 - sum(mass)
 
 
-def check(found: Reply, expected: tuple[list[float], float]) -> None:
+def check(found: Reply, expected: tuple[list[float], float], source: str) -> None:
     assert found.distribution == pytest.approx(expected[0], abs=1e-6)
     assert found.outside_mass == pytest.approx(expected[1], abs=1e-6)
-    assert found.distribution_source == "logprobs"
+    assert found.distribution_source == source
 
 
 async def test_an_answer_that_is_not_stated_is_asked_for(
@@ -69,7 +69,7 @@ async def test_an_answer_that_is_not_stated_is_asked_for(
         got = await replies(engine, [*asks, say("Which one?")])
     for ask, found in zip(asks, got, strict=False):
         behind = plain[1].encode(found.text + "\nAnswer:", add_special_tokens=False)
-        check(found, shares_behind(plain, ask, behind))
+        check(found, shares_behind(plain, ask, behind), "probe")
         assert found.usage.completion_tokens == ask.seat.sampling.max_tokens
     assert got[-1].distribution is None
 
@@ -86,7 +86,7 @@ async def test_a_label_that_is_the_whole_reply_has_the_shares_of_its_place(
     stated = [one for one in got if one.text.strip() in LABELS]
     assert stated
     for one in stated:
-        check(one, expected)
+        check(one, expected, "logprobs")
 
 
 async def test_options_that_are_no_single_tokens_have_no_distribution(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,13 +15,14 @@ import pytest
 from agents.engine import Engine
 from agents.engines import capabilities_of, make_engine
 from agents.roster import Expert
-from agents.vllm_engine import Sleepers, VllmEngine
+from agents.vllm_engine import Sleepers, VllmEngine, _seeing
 from agents.vllm_request import (
     engine_arguments,
     mean_likelihood,
     reply_of,
     sampling_arguments,
     tokens_of,
+    visible_cards,
 )
 from protocols.asks import Ask, Model, Sampling, Seat
 from protocols.errors import Mistake
@@ -213,6 +215,31 @@ async def test_without_vllm_one_line_says_so() -> None:
     with pytest.raises(Mistake, match=r"expert 'math': vllm is not installed; pip install vllm"):
         await engine.load()
     await engine.unload()
+
+
+@pytest.mark.parametrize(
+    ("cards", "listed", "seen"),
+    [((1,), None, "1"), ((2, 3), None, "2,3"), ((1,), "4, 6", "6"), ((0,), "GPU-a,GPU-b", "GPU-a")],
+)
+def test_a_server_sees_its_workers_gpus_alone(
+    cards: tuple[int, ...], listed: str | None, seen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert visible_cards(cards, listed) == seen
+    if listed is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    before = dict(os.environ)
+    with _seeing(cards):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
+    assert dict(os.environ) == before
+    with _seeing(()):
+        assert dict(os.environ) == before
+
+
+def test_gpus_that_are_not_listed_are_one_line() -> None:
+    with pytest.raises(Mistake, match="cuda:2 is wanted, and CUDA_VISIBLE_DEVICES lists 2"):
+        visible_cards((0, 2), "0,1")
 
 
 class TestVllm(EngineContract):

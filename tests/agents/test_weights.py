@@ -287,5 +287,5 @@ def test_models_are_found_by_folder_or_not_at_all(
     with pytest.raises(Mistake, match="no such folder"):
         find_model("./none")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(Mistake, match="no such model on the hub or in its cache"):
+    with pytest.raises(Mistake, match="not whole in the hub's cache, and HF_HUB_OFFLINE"):
         find_model("nobody/has-this-model-here")

@@ -89,7 +89,7 @@ async def test_free_places_are_filled_before_what_came_back_is_recorded() -> Non
     before = len(stand.journal.log)
     stand.fleet.answer(stand.fleet.running[0])
     await stand.fleet.wait(2)
-    while not stand.replies:
+    while not stand.replies:  # noqa: ASYNC110 - turns of the loop, not time
         await asyncio.sleep(0)
     log = stand.journal.log[before:]
     assert log.index("dispatch") < log.index("ReplyRecord")

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from agents.engine import Attempted
-from orchestrator.fork import Changes, first_turn_of, fork_run, retry_failed
+from orchestrator.fork import Changes, fork_run, retry_failed
 from orchestrator.replay import replay
 from orchestrator.run import prepare
+from orchestrator.sharing import first_turn_of
 from orchestrator.spec import Entry, RunSpec
 from orchestrator.store import Store
 from protocols.asks import Ask

@@ -21,27 +21,23 @@ DRIVER = """
 import asyncio, shutil, sys
 sys.path[:0] = [{root!r}]
 from agents.roster import Expert
-from orchestrator.fleet import Dispatch, Inbox
+from orchestrator.fleet import Inbox
 from orchestrator.ray_fleet import RayFleet
 from orchestrator.submit import pack_workflow, submit_job
-from protocols.asks import Ask, Model, Seat
-from protocols.messages import Message, Part
+from protocols.errors import Mistake
 
 hosted = Expert(
     label="hosted", model="openai/gpt", key_env="MOOT_PLANTED_KEY", base_url="http://127.0.0.1:9/v1"
 )
 
 async def main():
-    inbox = Inbox()
     fleet = RayFleet({address!r}, shared={name!r})
-    await fleet.start([hosted], inbox)
-    (joined,) = inbox.take()
-    seat = Seat("s", "s", "hosted", Model(hosted.model))
-    ask = Ask(seat, (Message("user", (Part("q", "hi"),)),))
-    fleet.perform(Dispatch(1, joined.worker, "hosted", (ask,)))
-    await inbox.wait(60)
-    print(inbox.take()[0].items[0][1].failure.message)
-    await fleet.close()
+    try:
+        await fleet.start([hosted], Inbox())
+    except Mistake as mistake:
+        print(mistake)
+    finally:
+        await fleet.close()
 
 if sys.argv[1:] == ["submit"]:
     folder = pack_workflow({{}})

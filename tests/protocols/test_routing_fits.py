@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from protocols.chance import Rng
 from protocols.errors import Mistake
@@ -20,6 +21,7 @@ from protocols.routing.irt import fit_responses, sigmoid
 from protocols.routing.measured import measured_pool, task_of
 from protocols.routing.pairs import Threshold, _rates
 from protocols.routing.rules import make_rule
+from protocols.routing.terms import Vocabulary, Weighted, character_fours, words_and_pairs
 from protocols.routing.texts import Texts, unit_rows
 
 MOONS, SUMS = "How many moons has the planet {}?", "Add the two numbers {} and seven."
@@ -65,6 +67,52 @@ def test_similarity_is_a_cosine_and_embeddings_keep_it():
     assert texts.embedding("seven and nine", 9) == pytest.approx(whole[3], abs=1e-9)
     assert not Texts(["", ""]).similarities("x").any()
     assert Texts([]).embedding("x", 4).shape == (0,)
+
+
+SPLITS = (
+    (words_and_pairs, {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"\w+"}),
+    (character_fours, {"analyzer": "char_wb", "ngram_range": (4, 4)}),
+)
+
+
+@pytest.mark.parametrize(("split", "settings_"), SPLITS)
+@settings(max_examples=50, deadline=None)
+@given(texts=st.lists(st.text(st.sampled_from("abcA É_1 \n\t-."), max_size=30), min_size=2))
+def test_cosines_are_those_of_scikit_learn(split, settings_, texts):
+    known, asked = texts[1:], texts
+    reference = TfidfVectorizer(sublinear_tf=True, dtype=np.float64, **settings_)
+    weighted = Weighted(split, known)
+    try:
+        matrix = reference.fit_transform(known)
+    except ValueError:  # there is not one term
+        assert weighted.empty
+        return
+    assert weighted.cosines() == pytest.approx((matrix @ matrix.T).toarray())
+    against = (reference.transform(asked) @ matrix.T).toarray()
+    assert weighted.compared(asked) == pytest.approx(against)
+
+
+def test_cosines_do_not_depend_on_what_else_was_counted(monkeypatch):
+    texts = [f"{MOONS} {SUMS}".format(n, n * n) for n in range(30)]
+    monkeypatch.setattr("protocols.routing.terms._VOCABULARIES", {})
+    alone = [Weighted(split, texts[:20]).compared(texts) for split, _ in SPLITS]
+    monkeypatch.setattr("protocols.routing.terms._VOCABULARIES", {})
+    for split, _ in SPLITS:
+        Weighted(split, [" ".join(reversed(text.split())) for text in reversed(texts)])
+    after = [Weighted(split, texts[:20]).compared(texts) for split, _ in SPLITS]
+    monkeypatch.setattr("protocols.routing.terms._MOST_COUNTED", 1)
+    full = [Weighted(split, texts[:20]).compared(texts) for split, _ in SPLITS]
+    for one, other, third in zip(alone, after, full, strict=True):
+        assert (one == other).all()
+        assert (one == third).all()
+
+
+def test_a_full_vocabulary_learns_what_it_is_fitted_to_and_no_more(monkeypatch):
+    monkeypatch.setattr("protocols.routing.terms._MOST_COUNTED", 3)
+    vocabulary = Vocabulary(str.split)
+    assert vocabulary.rows(["a b c d"], learn=True).shape == (1, 4)
+    assert vocabulary.full
+    assert vocabulary.rows(["a e f"], learn=False).shape == (1, 4)
 
 
 def test_unit_rows_leave_zeros():

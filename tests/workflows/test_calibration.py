@@ -151,6 +151,21 @@ def test_the_reliability_table_is_what_the_ece_sums() -> None:
     assert brier_parts([]) is None
 
 
+def test_the_calibrated_ece_is_that_of_plain_loops_with_the_same_draws() -> None:
+    drawn = [(0.5, 0), (0.62, 1), (0.68, 0), (0.91, 0), (1.0, 1), (0.3, 0), (0.95, 0)]
+    total = 0.0
+    for row in np.random.default_rng(5).random((1_000, len(drawn))):
+        gaps: dict[int, float] = {}
+        for chance, (p, _) in zip(row, drawn, strict=True):
+            sure = max(p, 1 - p)
+            score = 0.5 if p == 0.5 else float(chance < sure)
+            place = min(floor(round(sure * 10, 5)), 9)
+            gaps[place] = gaps.get(place, 0.0) + score - sure
+        total += sum(map(abs, gaps.values())) / len(drawn)
+    found = calibrated_ece([pair(p, right) for p, right in drawn], seed=5)
+    assert found == pytest.approx(total / 1_000, abs=1e-9)
+
+
 @pytest.mark.parametrize("n", [1, 3, 40])
 def test_the_calibrated_ece_is_its_expectation(n) -> None:
     """By all that can come out: in one bin, |sum of (right - p)| / n, right being binomial."""

@@ -86,14 +86,14 @@ def test_labels_of_ones_own_for_recorded_experts(files: dict[str, str]) -> None:
 def test_offline_oversight_casts() -> None:
     workflow = load_workflow("oversight")
     spec = run_spec(workflow, load_inputs(workflow))
-    direct, debate = spec.entries
+    entries = {entry.name: entry for entry in spec.entries}
+    direct, debate = entries["direct_answer"], entries["debate"]
+    assert entries["with_passage"].cast.readers == {"judge"}
+    assert len(entries["debate_swapped"].cast.members["debater"]) == 2
     assert direct.cast.readers == frozenset()
     assert debate.cast.readers == {"debater"}
     assert debate.cast.members["judge"] == direct.cast.members["judge"]
-    assert {expert.label for expert in spec.experts} == {
-        "offline/quote-debater",
-        "offline/lexical-judge",
-    }
+    assert {expert.label for expert in spec.experts} == {"arguer", "rival", "judge"}
 
 
 def test_the_library_is_sound() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -11,16 +12,18 @@ import pytest
 
 from tests.workflows.terminal import moot
 from workflows.cli.screen import clean
+from workflows.demo import QUICK
 
 LIMIT = ("--set", "questions.limit=3")
+DEBATES = [part for override in QUICK["oversight"] for part in ("--set", override)]
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     """A store with three debates and three direct answers, and six sessions of skills."""
     place = tmp_path_factory.mktemp("store") / "kept.db"
-    for workflow in ("oversight", "skills"):
-        done = moot("run", workflow, *LIMIT, "--store", str(place), "--json")
+    for workflow, more in (("oversight", DEBATES), ("skills", [])):
+        done = moot("run", workflow, *LIMIT, *more, "--store", str(place), "--json")
         assert done.code == 0, done.err
     return place
 
@@ -215,3 +218,31 @@ def test_a_store_that_is_not_there(tmp_path, monkeypatch) -> None:
     assert done.code == 2
     assert "there is no store none.db" in done.message
     assert not Path("none.db").exists()
+
+
+def test_a_report_holds_its_pairs_and_what_each_could_have_shown(store, monkeypatch) -> None:
+    found = moot("report", "skills", "--store", store, "--json").json
+    compared = moot("compare", found["run"], "--store", store, "--json").json
+    assert found["pairs"] == compared["pairs"]
+    shown = " ".join(moot("report", "skills", "--store", store).out.split())
+    assert "could show questions" in shown
+    monkeypatch.setattr("workflows.cli.reporting.PAIRS", 3)
+    named = " ".join(moot("report", "skills", "--store", store).out.split())
+    assert "could show questions" not in named
+    assert f"{len(found['pairs'])} pairs: the smallest true difference" in named
+    assert "moot compare skills-" in named
+
+
+def test_one_of_a_thing_is_one(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    one = ("--set", "questions.limit=1", "--set", "protocols=[{kind: plurality}]")
+    one = (*one, "--set", "pool=[Yi-34B]")
+    first, again = moot("run", "skills", *one), moot("run", "skills", *one)
+    report, status = moot("report", "skills"), moot("status", "skills")
+    page = moot("report", "skills", "--md", "page.md")
+    texts = [done.out + done.err for done in (first, again, report, status, page)]
+    texts.append(Path("page.md").read_text(encoding="utf-8"))
+    assert "1/1 session, 1 ask," in first.err
+    assert "its session is kept" in again.err
+    for text in texts:
+        assert not re.search(r"(?<![\d,.])1 \w+s\b(?<!1 is)", text), text

@@ -17,8 +17,10 @@ from orchestrator.driver import DriverSettings
 from orchestrator.retry import RetryPolicy
 from tests.workflows.making import recorded_row, write_lines
 from tests.workflows.terminal import ROOT, moot
+from workflows.demo import QUICK
 
 DATA = ROOT / "workflows" / "data"
+DEBATES = [part for override in QUICK["oversight"] for part in ("--set", override)]
 BASELINES = {"best_single", "random", "oracle"}
 POOL = [
     "Mixtral-8x7B-Instruct-v0.1",
@@ -267,7 +269,7 @@ protocols: [{kind: direct_answer, cast: {judge: gone}}]
     done = moot("run", "gone.yaml", "--json")
     assert done.code == 1
     assert rows_of(done.json)["direct_answer"]["n"] == 0
-    assert "1 of 1 replies failed" in done.err
+    assert "1 of 1 reply failed" in done.err
 
 
 def test_baselines_alone_are_a_result(half) -> None:
@@ -339,7 +341,8 @@ def test_compare_puts_runs_side_by_side(votes) -> None:
 
 
 def test_a_fork_asks_only_what_comes_after_it(here) -> None:
-    parent = moot("run", "oversight", "--set", "questions.limit=3", "--json", "--store", "f.db")
+    limit = ("--set", "questions.limit=3")
+    parent = moot("run", "oversight", *limit, *DEBATES, "--json", "--store", "f.db")
     name = parent.json["name"]
     fork = moot("fork", name, "--cast", "judge=offline/lexical-judge", "--store", "f.db", "--json")
     assert fork.code == 0, fork.err
@@ -357,7 +360,7 @@ def test_a_fork_asks_only_what_comes_after_it(here) -> None:
 
 
 def test_a_fork_with_a_parameter_takes_the_protocols_that_have_it(here) -> None:
-    moot("run", "oversight", "--set", "questions.limit=2", "--store", "f.db")
+    moot("run", "oversight", "--set", "questions.limit=2", *DEBATES, "--store", "f.db")
     fork = moot(
         "fork", "oversight", "--set", "rounds=1", "--name", "short", "--store", "f.db", "--json"
     )

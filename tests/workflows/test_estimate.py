@@ -209,6 +209,9 @@ def test_lengths_are_those_of_an_earlier_run(here) -> None:
     given = moot("estimate", "w.yaml", "--fleet", "--tokens", "300")
     assert "as measured before" not in given.out
     assert measured_lengths("tiny.db", "no such run") == {}
+    elsewhere = moot("estimate", "w.yaml", "--fleet", "--store", "elsewhere.db")
+    assert "as measured before" not in elsewhere.out
+    assert not (here / "elsewhere.db").exists()
 
 
 def test_an_empty_role_is_left_out(here) -> None:

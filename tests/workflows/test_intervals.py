@@ -43,6 +43,56 @@ def test_few_clusters_take_t_on_the_linearised_ratio() -> None:
     assert found.interval == pytest.approx((max(0, mean - half), min(1, mean + half)), abs=1e-9)
 
 
+def quantile(drawn: list[float], share: float) -> float:
+    """By linear interpolation between order statistics."""
+    ordered, place = sorted(drawn), share * (len(drawn) - 1)
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+
+@pytest.mark.parametrize("shares", [(0.0, 1.0), None], ids=["few distinct units", "all differ"])
+def test_the_bootstrap_is_that_of_plain_loops_with_the_same_draws(shares) -> None:
+    generator = random.Random(8)
+    units = [
+        [generator.choice(shares) if shares else generator.random() for _ in range(size)]
+        for size in (generator.randint(1, 3) for _ in range(70))
+    ]
+    values = {f"{u:02}-{q}": v for u, unit in enumerate(units) for q, v in enumerate(unit)}
+    found = mean_outcome(values, {name: name[:2] for name in values}, seed=4)
+    draws = np.random.default_rng(4)
+    sums = [(sum(unit), len(unit)) for unit in units]
+    distinct = sorted(set(sums))
+    if len(distinct) > 64:
+        drawn = [[sums[place] for place in row] for row in draws.integers(0, 70, (10_000, 70))]
+    else:
+        often = [sums.count(one) / 70 for one in distinct]
+        drawn = [
+            [one for one, times in zip(distinct, row, strict=True) for _ in range(times)]
+            for row in draws.multinomial(70, often, size=10_000)
+        ]
+    ratios = [sum(s for s, _ in row) / sum(c for _, c in row) for row in drawn]
+    assert found.method == "bootstrap"
+    assert found.interval == pytest.approx(
+        (quantile(ratios, 0.025), quantile(ratios, 0.975)), abs=1e-9
+    )
+
+
+@pytest.mark.parametrize("units", [30, 12])
+@pytest.mark.parametrize("share", [0.0, 1.0, 0.5])
+def test_where_all_units_came_out_the_same_it_is_wilson_over_them(units, share) -> None:
+    """Nothing right of 60 is no proof that nothing ever is."""
+    inside = (1.0, 0.0) if share == 0.5 else (share, share)
+    values = {f"{u}-{q}": inside[q] for u in range(units) for q in (0, 1)}
+    found = mean_outcome(values, {name: name.partition("-")[0] for name in values})
+    assert (found.mean, found.method) == (share, "wilson of units")
+    assert found.interval == pytest.approx(wilson(share * units, units), abs=1e-9)
+    alone = mean_outcome({f"{u}": 0.0 for u in range(30)})
+    assert alone.method == "wilson"
+    assert alone.interval is not None
+    assert round(100 * alone.interval.high, 1) == 11.4
+
+
 def test_many_clusters_are_resampled_whole() -> None:
     generator = random.Random(2)
     values, story = {}, {}

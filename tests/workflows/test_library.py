@@ -61,9 +61,13 @@ def test_the_commands_in_its_head_can_be_typed(name: str) -> None:
 
 def test_the_overviews_compare_what_they_promise() -> None:
     kinds = {name: {spec.kind for spec in load_workflow(name).protocols} for name in LIBRARY}
-    assert {"direct_answer", "consultancy", "double_consultancy", "debate"} <= kinds[
-        "oversight-all"
-    ]
+    assert {"direct_answer", "consultancy", "double_consultancy", "debate"} <= kinds["oversight"]
+    forms = [(one.kind, one.parameters) for one in load_workflow("oversight").protocols]
+    for kind in ("consultancy", "debate"):
+        own = [parameters for found, parameters in forms if found == kind]
+        assert {one["open"] for one in own} == {False, True}
+        assert any(one["sides"] == "both" for one in own)  # swapped
+        assert {one["orders"] for one in own} == {2}
     assert kinds["deliberation"] >= {
         "plurality",
         "self_refine",

@@ -99,9 +99,9 @@ def expected(lines: list[dict[str, Any]]) -> dict[str, Any]:
         "interval": (fitted.params[1] - half, fitted.params[1] + half),
         "questions": len(cells),
         "with_both": len(both),
-        "over_questions": float(np.mean(list(both.values()))),
-        "over_stories": float(np.mean(means)),
-        "paired": tuple(stats.ttest_1samp(means, 0).confidence_interval(0.95)),
+        "over_questions": float(np.mean(list(both.values()))) if both else None,
+        "over_stories": float(np.mean(means)) if means else None,
+        "paired": tuple(stats.ttest_1samp(means, 0).confidence_interval(0.95)) if means else None,
         "judges": [one["judge"] for one in kept],
         "right": right,
         "debate": debate,
@@ -158,6 +158,45 @@ def test_a_comparison_is_that_of_other_tools(here) -> None:
     judges = found["by_judge"]
     assert (judges["clusters"], judges["seed"]) == (len(set(wanted["judges"])), 0)
     assert judges["interval"] == pytest.approx(resampled(wanted), abs=0.015)
+
+
+def test_one_command_gives_the_figures_of_whatever_files_it_is_given(here) -> None:
+    """Those of the packed sessions, by settings, from nothing but what their file says."""
+    lines = read_packed("nyu_sessions")
+    files = [write_lines(Path(f"{k}.jsonl"), lines[k::2]) for k in (0, 1)]
+    done = moot("import", "nyu", *files, "--store", "s.db", "--name", "r", "--report", "--json")
+    assert done.code == 0, done.err
+    assert done.json["report"] == moot("report", "r", "--store", "s.db", "--json").json
+    counted = [one for one in lines if one["in_paper"] and one["final_probs"]]
+    settings = {one["setting"]: one for one in done.json["report"]["settings"]}
+    assert sum(one["n"] for one in settings.values()) == len(counted)
+    for name in {one["setting"] for one in counted}:
+        own = [one for one in counted if one["setting"] == name]
+        right = [round(one["final_probs"][one["gold"]], 6) for one in own]
+        found = settings[name]
+        assert (found["n"], found["correct"]) == (len(own), sum(p > 0.5 for p in right))
+        gaps = [0.0] * 10
+        for p in right:
+            sure = max(p, 1 - p)
+            score = 0.5 if p == 0.5 else float(p > 0.5)
+            gaps[min(int(round(sure * 10, 5)), 9)] += score - sure
+        assert found["ece"] == pytest.approx(sum(map(abs, gaps)) / len(own), abs=1e-9)
+        went_on = [one["num_continues"] for one in own]
+        assert found["mean_continues"] == pytest.approx(np.mean(went_on), abs=1e-9)
+        rewards = [one["judge_reward"] for one in own]
+        assert found["mean_reward"] == pytest.approx(np.mean(rewards), abs=1e-6)
+    assert_same_units(done.json["report"]["comparison"], expected(lines))
+    said = moot("import", "nyu", *files, "--store", "s.db", "--name", "r", "--report")
+    table = moot("report", "r", "--store", "s.db").out
+    assert table in said.out
+    assert "next:" not in said.err
+
+
+def assert_same_units(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """The figures of a comparison that need no question in common."""
+    for name in ("difference", "p", "p_yates"):
+        assert found[name] == pytest.approx(wanted[name], abs=1e-9)
+    assert (found["n"], found["questions"]) == (wanted["n"], wanted["questions"])
 
 
 def test_people_read_what_each_interval_allows_for(here) -> None:

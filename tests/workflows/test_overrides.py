@@ -52,9 +52,20 @@ def test_apply_makes_what_is_absent_and_keeps_the_rest() -> None:
     }
 
 
+def test_a_star_is_every_key_and_every_entry() -> None:
+    data: dict[str, Any] = {"experts": {"a": {"model": "x"}, "b": "y"}, "protocols": [{}, {"k": 1}]}
+    for text in ("experts.*={model: o/m}", "protocols.*.rounds=2", "experts.*.price=unknown"):
+        apply_override(data, text)
+    assert data["experts"] == {n: {"model": "o/m", "price": "unknown"} for n in "ab"}
+    assert data["experts"]["a"] is not data["experts"]["b"]
+    assert data["protocols"] == [{"rounds": 2}, {"k": 1, "rounds": 2}]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("new.*=1", "new has nothing for '*'"),
+        ("seed.*=1", "seed has nothing for '*'"),
         ("protocols[2].rounds=1", "protocols has 1 entries"),
         ("protocols.rounds=1", "protocols is not a mapping"),
         ("seed[0]=1", "seed is not a list"),

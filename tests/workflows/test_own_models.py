@@ -215,3 +215,14 @@ def test_the_doctor_says_what_is_wrong_with_a_model(home: Path) -> None:
     assert done.code == 1
     bad = {check["name"] for check in done.json["checks"] if check["state"] == "bad"}
     assert {"model ada", "model bob", "model cy"} <= bad
+
+
+def test_a_chat_template_lies_beside_the_workflow(home: Path) -> None:
+    make_model(home / "bare", chat_template=False, max_new_tokens=10)
+    fields = {"model": "transformers/./bare", "options": {"chat_template": "chat.jinja"}}
+    path = changed(home, "ada", **fields)
+    done = moot("validate", path)
+    assert done.code == 2
+    assert "home/chat.jinja: no such file" in done.err
+    (home / "chat.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}>")
+    assert moot("validate", path).code == 0

@@ -20,6 +20,7 @@ from tests.workflows.pages import Read, cells, read_page
 from tests.workflows.played import store_sessions
 from tests.workflows.terminal import ROOT, moot
 from workflows import run
+from workflows.demo import QUICK
 from workflows.page.breakdowns import told_apart
 from workflows.page.drawing import FONT, SERIES, Words, folded, text_width, ticks
 from workflows.page.material import Session, lanes_of, read_material
@@ -41,7 +42,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store with a vote, a debate and deliberations, each on few questions."""
     path = str(tmp_path_factory.mktemp("page") / "s.db")
     for workflow, limit in (("skills", 60), ("oversight", 12), ("deliberation", 14)):
-        run(workflow, overrides=[f"store={path}", f"questions.limit={limit}"])
+        quick = QUICK.get(workflow, ())
+        run(workflow, overrides=[f"store={path}", f"questions.limit={limit}", *quick])
     return path
 
 

@@ -43,6 +43,26 @@ def test_power_is_the_sum_over_all_that_can_come_out(n, difference, discordance,
     assert found == pytest.approx(total, abs=1e-9)
 
 
+@pytest.mark.parametrize(("n", "discordance"), [(60, 0.4), (150, 0.25)])
+def test_the_smallest_difference_is_the_root_of_the_sum(n, discordance) -> None:
+    fewest = [
+        min(
+            (c for c in range(k // 2 + 1, k + 1) if stats.binomtest(c, k).pvalue <= 0.05),
+            default=k + 1,
+        )
+        for k in range(n + 1)
+    ]
+
+    def missing(difference: float) -> float:
+        favour = 0.5 + difference / (2 * discordance)
+        k = np.arange(n + 1)
+        each = stats.binom.pmf(k, n, discordance) * stats.binom.sf(np.array(fewest) - 1, k, favour)
+        return float(each.sum()) - 0.8
+
+    expected = optimize.brentq(missing, 1e-6, discordance, xtol=1e-12)
+    assert smallest_difference(n, discordance) == pytest.approx(expected, abs=1e-9)
+
+
 @given(st.integers(20, 3000), st.floats(0.05, 0.9))
 def test_what_is_needed_is_the_inverse_of_what_can_be_seen(n, discordance) -> None:
     smallest = smallest_difference(n, discordance)

@@ -36,7 +36,7 @@ def entry(name: str, evidence: Evidence = THREE, kind: str = "routed", **paramet
 
 def tried(one: Entry, evidence: Evidence = THREE, folds: int = 3, **more: Any) -> Tried:
     parts = folds_of(evidence, folds)
-    return cross_validated(one.name, one.protocol, one.cast, evidence, parts, **more)
+    return cross_validated(one.name, one.protocol, one.cast, Answers(evidence), parts, **more)
 
 
 def test_three_questions_by_hand() -> None:
@@ -146,7 +146,7 @@ def test_only_rules_over_measured_experts_are_tried() -> None:
 def test_a_broken_rule_is_missing() -> None:
     one = entry("one", rule="best_single")
     without = Cast(members=one.cast.members)  # no evidence at all
-    found = cross_validated("one", one.protocol, without, THREE, folds_of(THREE, 3))
+    found = cross_validated("one", one.protocol, without, Answers(THREE), folds_of(THREE, 3))
     assert (found.right, found.accuracy) == ({}, None)
 
 

@@ -71,6 +71,56 @@ def test_the_interval_holds_the_means_that_are_not_rejected(differences, size) -
             assert p_of_mean(differences, end + outwards * 1e-5) <= size + 1e-9
 
 
+@given(st.lists(THOUSANDTHS, min_size=6, max_size=7), st.sampled_from([0.05, 0.1, 0.2]))
+def test_its_ends_are_where_the_test_of_a_mean_turns(differences, size) -> None:
+    """By the p value between any two means at which a pattern begins or ends to be as extreme."""
+    turns = {0.0}
+    for signs in itertools.product((True, False), repeat=len(differences)):
+        for side in (True, False):
+            own = [d for d, sign in zip(differences, signs, strict=True) if sign is side]
+            turns |= {sum(own) / len(own)} if own else set()
+    ordered = sorted(turns)
+    flips = np.array([*itertools.product((1, -1), repeat=len(differences))])
+    between = [*itertools.pairwise([ordered[0] - 1, *ordered, ordered[-1] + 1])]
+    moved = np.array(differences)[:, np.newaxis] - [(low + high) / 2 for low, high in between]
+    p_values = (np.abs(flips @ moved) >= np.abs(moved.sum(axis=0)) - 1e-9).mean(axis=0)
+    kept = [
+        (low, high)
+        for (low, high), p in zip(between, p_values, strict=True)
+        if high - low > 1e-8 and p > size
+    ]
+    found = sign_flip_interval(differences, size, limit=math.inf)
+    if kept and kept[0][0] >= ordered[0] and kept[-1][1] <= ordered[-1]:
+        assert found == pytest.approx((kept[0][0], kept[-1][1]), abs=1e-8)
+    elif kept:
+        assert found == (-math.inf, math.inf)
+
+
+@given(st.lists(THOUSANDTHS, max_size=40), st.randoms(use_true_random=False))
+def test_neither_order_nor_which_is_first_matters(differences, shuffler) -> None:
+    low, high = sign_flip_interval(differences, 0.2)
+    again = shuffler.sample(differences, len(differences))
+    assert sign_flip_p(again) == sign_flip_p(differences)
+    assert sign_flip_interval(again, 0.2) == (low, high)
+    turned = [-d for d in differences]
+    assert sign_flip_p(turned) == sign_flip_p(differences)
+    assert sign_flip_interval(turned, 0.2) == (-high, -low)
+
+
+def test_drawn_patterns_are_those_of_plain_loops_with_the_same_draws() -> None:
+    """Eight signs from each drawn byte, the lowest bit first; where it is 0 one is kept."""
+    data = [float(d) for d in np.random.default_rng(2).normal(0.2, 1, 24)]
+    assert sum(data) > 0
+    ordered, draws = sorted(data), np.random.default_rng(6)
+    sums = np.zeros(100_000)
+    for start in range(0, 24, 8):
+        drawn = draws.integers(0, 256, 100_000)
+        for place, value in enumerate(ordered[start : start + 8]):
+            sums += np.where(drawn >> place & 1, -value, value)
+    hits = sum(abs(total) >= abs(sum(data)) - 1e-9 for total in sums.tolist())
+    assert sign_flip_p(data, seed=6) == pytest.approx((1 + hits) / 100_001, abs=1e-9)
+
+
 def test_zeros_count_for_every_mean_but_zero() -> None:
     differences = [1.0, 1.0, 1.0, -1.0, *[0.0] * 7]
     low, high = sign_flip_interval(differences, 0.1)

@@ -42,7 +42,9 @@ def test_wilson_takes_halves_and_nothing() -> None:
 def test_sign_flip_on_single_questions_is_exact_mcnemar(wins: int, losses: int) -> None:
     n = wins + losses
     expected = stats.binomtest(wins, n).pvalue if n else 1.0
-    assert sign_flip_p([1.0] * wins + [-1.0] * losses + [0.0] * 30) == pytest.approx(expected)
+    assert sign_flip_p([1.0] * wins + [-1.0] * losses + [0.0] * 30) == pytest.approx(
+        expected, abs=1e-9
+    )
 
 
 @given(st.lists(st.sampled_from([-1, -0.5, -1 / 3, 0, 0.2, 0.7, 1]), max_size=9))
@@ -89,6 +91,23 @@ def test_bootstrap_is_seeded_and_scipys_but_for_its_draws() -> None:
         (values,), np.mean, n_resamples=10_000, method="percentile", rng=generator
     ).confidence_interval
     assert interval == pytest.approx((expected.low, expected.high), abs=0.01)
+
+
+def test_a_t_interval_is_cut_to_what_can_be() -> None:
+    assert mean_interval([1.0, -1.0, 1.0])[0] == (-1.0, 1.0)
+    wide = stats.ttest_1samp([1.0, -1.0, 1.0], 0).confidence_interval(0.95)
+    assert mean_interval([1.0, -1.0, 1.0], limit=math.inf)[0] == pytest.approx(
+        (wide.low, wide.high), abs=1e-9
+    )
+    first, second = {"a": 1.0, "b": 0.0, "c": 1.0}, {"a": 0.0, "b": 1.0, "c": 0.0}
+    story = {q: q for q in first} | {"a2": "a"}
+    rows = [
+        Row(n, "protocol", 3, 1, 0.5, 0, 1, 3, 0, 0, values=v)
+        for n, v in (("x", {**first, "a2": 0.5}), ("y", {**second, "a2": 0.5}))
+    ]
+    (pair,) = findings.compare_rows([(row.name, row) for row in rows], story)
+    assert -1.0 <= pair.difference.interval.low <= pair.difference.interval.high <= 1.0
+    assert pair.could_show is None  # more than can be
 
 
 def test_bootstrap_of_a_constant_is_a_point() -> None:

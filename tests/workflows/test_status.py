@@ -97,7 +97,7 @@ def test_a_run_that_two_drivers_work_on(store: Store, run: int) -> None:
     text = list(lines(found))
     assert text[0] == "run demo (id 1) in moot.db: running"
     assert text[1] == (
-        "2/8 sessions, 1 asks, 20/s, 1 failed, 1 sessions broken, $0.50, 16 in flight, 0:15 left"
+        "2/8 sessions, 1 ask, 20/s, 1 failed, 1 session broken, $0.50, 16 in flight, 0:15 left"
     )
     assert text[2:5] == [
         "waiting: jones 9, smith 6",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from protocols.asks import Ask
 from protocols.question import Question
 from protocols.registry import make_protocol
-from protocols.replies import Reply, failed
+from protocols.replies import DistributionSource, Reply, failed
 from tests.protocols.examples import BY_NAME, EXAMPLES, PAIR, Example, cast_of
 from tests.protocols.harness import says
 from tests.workflows.played import example_records
@@ -62,6 +64,35 @@ async def test_a_judge_in_every_rotation_is_named_by_what_it_read_first(tmp_path
     for first in "ABCD":
         assert f"{first} first │" in text
     assert "→ A 0.10  B 0.70  C 0.10  D 0.10" in text, "mapped back to the question's own letters"
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("logprobs", "→ A 0.80  B 0.20  (from log-probabilities)"),
+        ("probe", "→ A 0.80  B 0.20  (from log-probabilities of a probe)"),
+        ("samples", "→ A 0.80  B 0.20  (from draws)"),
+        ("stated", "→ A 0.80  B 0.20  (as stated)"),
+        ("exact", "→ A 0.80  B 0.20\n"),
+    ],
+)
+async def test_where_a_distribution_comes_from_is_told(
+    tmp_path: Path, source: DistributionSource, said: str
+) -> None:
+    example = Example(
+        "debate",
+        make_protocol("debate", {"rounds": 1, "orders": 1}),
+        BY_NAME["debate"].question,
+        BY_NAME["debate"].cast,
+    )
+
+    def answer(ask: Ask) -> Reply:
+        if ask.seat.role != "judge":
+            return says("I say so.")
+        return says("Answer: A", distribution=(0.8, 0.2), distribution_source=source)
+
+    _, text = await told(tmp_path, example, answer, width=120)
+    assert said in text + "\n"
 
 
 async def test_quotations_thinking_and_length_are_told(tmp_path: Path) -> None:

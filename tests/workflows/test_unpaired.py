@@ -152,6 +152,32 @@ def test_judges_are_resampled_whole() -> None:
     assert found.interval == pytest.approx(tuple(expected), abs=0.015)
 
 
+def test_judges_are_resampled_as_in_plain_loops_with_the_same_draws() -> None:
+    observed = crossed(3)
+    judges = sorted({one.row for one in observed})
+    sums = sorted(
+        tuple(
+            total
+            for side in (True, False)
+            for own in ([o.value for o in observed if o.row == judge and o.first is side],)
+            for total in (sum(own), float(len(own)))
+        )
+        for judge in judges
+    )
+    distinct = sorted(set(sums))
+    often = [sums.count(one) / len(judges) for one in distinct]
+    drawn = []
+    for row in np.random.default_rng(9).multinomial(len(judges), often, size=10_000):
+        totals = [0.0] * 4
+        for one, times in zip(distinct, row, strict=True):
+            totals = [total + times * value for total, value in zip(totals, one, strict=True)]
+        if totals[1] and totals[3]:
+            drawn.append(totals[0] / totals[1] - totals[2] / totals[3])
+    found = clustered_difference(observed, seed=9)
+    expected = np.quantile(drawn, [0.025, 0.975])
+    assert found.interval == pytest.approx(tuple(expected), abs=1e-9)
+
+
 def test_resamples_without_one_of_the_two_are_counted() -> None:
     observed = [Observed(1.0, True, "a", "s"), *[Observed(0.0, False, f"{k}", "s") for k in "bc"]]
     found = clustered_difference(observed)

@@ -48,7 +48,7 @@ def put_plan(workflow: Workflow, *, new: bool, as_json: bool) -> None:
     if found["added"]:
         put(
             f"the new sessions ask at least {found['fewest_asks']:,} and at most "
-            f"{found['most_asks']:,} times"
+            f"{counted_of(found['most_asks'], 'time')}"
         )
     elif found["done"] == found["sessions"]:
         put("nothing is left to ask")

@@ -99,6 +99,7 @@ def estimate(
     settings: options.Settings = None,
     cast: options.Casts = None,
     casts: options.Grid = None,
+    store: options.StoreOverride = None,
     gpus: Gpus = None,
     gpu_gb: GpuGb = None,
     slots: Slots = None,
@@ -138,6 +139,7 @@ def estimate(
     settings = [*(settings or ()), *options.grid_settings(casts)]
     _estimate(
         *(workflow, settings, cast, given if fleet or measured else None),
+        store=store,
         card=measured,
         tokens=tokens,
         sample=sample,
@@ -152,6 +154,7 @@ def _estimate(
     cast: list[str] | None,
     given: dict[str, Any] | None,
     *,
+    store: str | None,
     card: Path | None,
     tokens: float | None,
     sample: int,
@@ -172,7 +175,7 @@ def _estimate(
     measure = tokens is None
     if card is not None and given is not None:
         given = _measured(card, given)
-    loaded = load(path, settings, cast, None)
+    loaded = load(path, settings, cast, store)
     spec = run_spec(loaded, load_inputs(loaded))
     counted = count(spec)
     money = cost(spec, counted, measured=measured(loaded.store, spec.name), reply_tokens=tokens)
@@ -275,7 +278,9 @@ def _put_fleet(predicted: Prediction, figures: FleetFigures) -> None:
     lengths = f"replies of {figures.tokens:g} tokens on the average"
     if predicted.measured:
         lengths += f"; as measured before: {', '.join(predicted.measured)}"
-    put(f"{lengths}; {predicted.sampled:,} of {predicted.sessions:,} sessions simulated")
+    put(
+        f"{lengths}; {predicted.sampled:,} of {counted_of(predicted.sessions, 'session')} simulated"
+    )
 
 
 def _put_prediction(predicted: Prediction) -> None:

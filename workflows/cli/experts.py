@@ -14,6 +14,7 @@ from workflows.cli.learning import put_or_write
 from workflows.cli.running import close, load, perform
 from workflows.cli.screen import command_name, near, put, put_json, say
 from workflows.cli.tables import put_wrapped
+from workflows.wording import counted_of
 
 if TYPE_CHECKING:
     from agents.profile_file import Measured
@@ -235,7 +236,7 @@ def name_skills(
             skills = read_skills(opened, find_run(opened, str(result.run_id)))
     else:
         skills = named_like(measured, loaded)
-    put_or_write(skills, out, f"{len(skills):,} questions")
+    put_or_write(skills, out, counted_of(len(skills), "question"))
 
 
 @app.command("match")

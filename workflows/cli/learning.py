@@ -11,6 +11,7 @@ import typer
 from protocols.errors import Mistake
 from workflows.cli import options
 from workflows.cli.screen import put_json, say
+from workflows.wording import counted_of
 
 Out = Annotated[
     str | None, typer.Option("--out", metavar="FILE.json", help="Where the asset is written.")
@@ -45,7 +46,7 @@ def bench(
     from workflows.learned import read_bench
 
     made = read_bench(source, store, texts, seed=seed)
-    put_or_write(made.content, out, f"{len(made.content):,} questions")
+    put_or_write(made.content, out, counted_of(len(made.content), "question"))
     if questions is not None:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made.questions)
         write(questions, lines)
@@ -109,7 +110,7 @@ def memory(
     base = None if add is None else read_memory(add)
     with Store.read(store) as opened:
         made = run_memory(opened, find_run(opened, run), base, most=most)
-    put_or_write(made.model_dump(mode="json"), out, f"{len(made.entries):,} problems")
+    put_or_write(made.model_dump(mode="json"), out, counted_of(len(made.entries), "problem"))
 
 
 def put_or_write(value: Any, out: str | None, what: str) -> None:

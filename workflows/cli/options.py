@@ -59,7 +59,10 @@ Budget = Annotated[
 ]
 Cache = Annotated[
     bool | None,
-    typer.Option("--cache/--no-cache", help="Take replies to the same requests from the store."),
+    typer.Option(
+        "--cache/--no-cache",
+        help="Take replies to the same requests from the store; an age limit: --set cache=30d.",
+    ),
 ]
 Events = Annotated[
     str | None,

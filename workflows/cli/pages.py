@@ -7,6 +7,7 @@ from pathlib import Path
 
 from protocols.errors import Mistake
 from workflows.cli.screen import say
+from workflows.wording import counted_of
 
 
 def put_pages(
@@ -51,7 +52,8 @@ def put_pages(
         say(_wrote(write(Path(markdown), page.markdown())))
     if plots:
         written = page.save_plots(plots)
-        say(f"wrote {len(written):,} files of {len(page.data.plots):,} plots into {plots}")
+        drawn = counted_of(len(page.data.plots), "plot")
+        say(f"wrote {counted_of(len(written), 'file')} of {drawn} into {plots}")
     if open_page and html:
         import webbrowser
 

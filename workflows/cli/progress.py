@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import typer
 
 from workflows.cli.screen import say
-from workflows.wording import counted_of
+from workflows.wording import are, counted_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -121,7 +121,8 @@ class Watch:
         elif progress.elapsed_s - self._last_line_s >= LINE_EVERY_S:
             self._last_line_s = progress.elapsed_s
             say(
-                f"{progress.sessions_done:,}/{progress.sessions:,} sessions, {self._text(progress)}"
+                f"{progress.sessions_done:,}/{counted_of(progress.sessions, 'session')}, "
+                f"{self._text(progress)}"
             )
 
     def finish(self, progress: Progress) -> None:
@@ -130,7 +131,7 @@ class Watch:
         if not progress.asks_done and not progress.attempts:
             return
         say(
-            f"{progress.sessions_done:,}/{progress.sessions:,} sessions, "
+            f"{progress.sessions_done:,}/{counted_of(progress.sessions, 'session')}, "
             f"{self._text(progress, left=False)}, {progress.elapsed_s:.1f} s"
         )
 
@@ -138,7 +139,7 @@ class Watch:
         """Return the figures beside the bar."""
         rate = progress.asks_done / progress.elapsed_s if progress.elapsed_s else 0.0
         words = [
-            f"{progress.asks_done:,} asks",
+            counted_of(progress.asks_done, "ask"),
             f"{rate:,.0f}/s",
             f"{progress.replies_failed:,} failed",
         ]
@@ -196,8 +197,11 @@ def introduction(prepared: Prepared) -> str:
             f"{counted_of(left, 'session')} to run"
         )
     if not left:
-        return f"{name} is there already and complete: all {prepared.sessions:,} sessions are kept"
-    return f"resuming {name}: {prepared.done:,} of {prepared.sessions:,} sessions are done"
+        every = counted_of(prepared.sessions, "session")
+        whole = f"all {every} are" if prepared.sessions != 1 else "its session is"
+        return f"{name} is there already and complete: {whole} kept"
+    every = f"{counted_of(prepared.sessions, 'session')} {are(prepared.sessions)}"
+    return f"resuming {name}: {prepared.done:,} of {every} done"
 
 
 def spend(progress: Progress, done_before: int, paid_before: float, *, predict: bool) -> str:

@@ -21,6 +21,7 @@ from workflows.cli.screen import (
     store_option,
     text_width,
 )
+from workflows.wording import counted_of
 
 if TYPE_CHECKING:
     from orchestrator.replay import ReplayReport
@@ -259,7 +260,8 @@ def _show_differing(
         for record in group:
             _put_transcript(record, question=False)
     say(
-        f"{run.name}: protocols end differently on {len(differ):,} of {len(endings):,} questions"
+        f"{run.name}: protocols end differently on {len(differ):,} of "
+        + counted_of(len(endings), "question")
         + (f"; --limit {len(differ)} shows all" if len(differ) > limit else "")
     )
 

@@ -6,21 +6,32 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workflows.cli import options
-from workflows.cli.screen import DASH, number, put, put_json, put_table
-from workflows.cli.tables import p_text, put_rows, put_wrapped
-from workflows.findings import points, signed_interval
+from workflows.cli.screen import (
+    DASH,
+    command_name,
+    number,
+    put,
+    put_json,
+    put_table,
+    store_option,
+)
+from workflows.cli.tables import p_text, put_pairs, put_rows, put_wrapped
+from workflows.findings import Pair, points, signed_interval
 from workflows.simulated import simulated_line
+from workflows.wording import counted_of
 
 if TYPE_CHECKING:
     from workflows.intervals import Interval
     from workflows.nyu_comparison import Compared
     from workflows.nyu_figures import Setting, Stratum
-    from workflows.report import ImportedSessions, Quality
+    from workflows.report import ImportedSessions, Quality, Report
 
 SETTINGS = ("setting", "n", "correct", "accuracy", "continues", "reward", "ECE", "if calibrated")
 STRATA = ("honest", "dishonest")
 QUALITY = ("protocol", "n", "accuracy", "Brier", "log2 score", "ECE", "ECE if calibrated")
 SHOWN = 5
+PAIRS = 45
+"""With more pairs, which is with more than ten rows, a report names the command that lists them."""
 
 
 def report(
@@ -49,9 +60,16 @@ def report(
     found = make(run, store=store)
     if as_json:
         put_json(found.as_json())
-        return
+    else:
+        put_report(found, store)
+
+
+def put_report(found: Report, store: str) -> None:
+    """Print the report of a run, which `store` holds."""
     if found.imported is None:
-        put_rows(found.rows, found.clusters, simulated=found.simulated)
+        pairs = found.pairs()
+        put_rows(found.rows, found.clusters, simulated=found.simulated, pairs=pairs)
+        _put_pairs(pairs, found.run, store)
     else:
         _put_imported(found.imported)
         if found.simulated:
@@ -66,6 +84,23 @@ def report(
         put_routing(found.routing)
 
 
+def _put_pairs(pairs: Sequence[Pair], run: str, store: str) -> None:
+    """Print the paired differences, or where many are to be found."""
+    if not pairs:
+        return
+    put()
+    if len(pairs) <= PAIRS:
+        put_pairs(pairs)
+        return
+    shown = [pair.could_show for pair in pairs if pair.could_show is not None]
+    span = f"{100 * min(shown):.1f} to {100 * max(shown):.1f} points" if shown else "nothing"
+    put_wrapped(
+        f"{len(pairs):,} pairs: the smallest true difference that these questions show with 80 % "
+        f"power is {span}, by the pair; for each of them: {command_name()} compare {run} "
+        f"{store_option(store)}"
+    )
+
+
 def _put_imported(found: ImportedSessions) -> None:
     """Print the figures of imported sessions, and what they are over."""
     strata = any(one.honest is not None for one in found.settings)
@@ -74,13 +109,13 @@ def _put_imported(found: ImportedSessions) -> None:
     put()
     counted = sum(one.n for one in found.settings)
     put_wrapped(
-        f"Over the {counted:,} of {found.sessions:,} sessions that are in the paper and had a live "
-        "judge. Correct: more than a half for the right answer at the end, a tie is wrong. "
-        "Continues: how often the judge went on; reward: log2 p(correct) less its price, in bits. "
-        "If calibrated: the ECE that a calibrated judge with the same beliefs would show."
+        f"Over the {counted:,} of {counted_of(found.sessions, 'session')} that are in the paper "
+        "and had a live judge. Correct: more than a half for the right answer at the end, a tie is "
+        "wrong. Continues: how often the judge went on; reward: log2 p(correct) less its price, in "
+        "bits. If calibrated: the ECE that a calibrated judge with the same beliefs would show."
     )
     put_wrapped(
-        f"{len(found.off_rules):,} sessions left the rules that they declare; "
+        f"{counted_of(len(found.off_rules), 'session')} left the declared rules; "
         f"{found.without_judge:,} had no live judge."
     )
     if found.comparison is not None:
@@ -91,7 +126,7 @@ def _put_imported(found: ImportedSessions) -> None:
         return
     differ = len({one.session for one in found.unequal})
     put_wrapped(
-        f"Recomputed beside what the source recorded: {found.compared:,} sessions, "
+        f"Recomputed beside what the source recorded: {counted_of(found.compared, 'session')}, "
         f"{'all equal' if not differ else f'{differ:,} differ'}."
     )
     for one in found.unequal[:SHOWN]:
@@ -107,7 +142,7 @@ def _put_comparison(found: Compared) -> None:
     one, judges, crossed, paired = (found.proportions, found.by_judge, found.two_way, found.paired)
     put_wrapped(
         f"{found.first} less {found.second}, in points: {points(one.difference)} over "
-        f"{found.n[0]:,} and {found.n[1]:,} sessions."
+        f"{found.n[0]:,} and {counted_of(found.n[1], 'session')}."
     )
     put_wrapped(
         f"As if all sessions were independent: p = {p_text(one.p)}, {p_text(one.p_yates)} with "
@@ -115,23 +150,25 @@ def _put_comparison(found: Compared) -> None:
         indent=2,
     )
     put_wrapped(
-        f"Judges resampled: {_points(judges.interval)} ({judges.clusters:,} judges, 10,000 "
-        f"resamples, seed {judges.seed}, no correction for few judges).",
+        f"Judges resampled: {_points(judges.interval)} ({counted_of(judges.clusters, 'judge')}, "
+        f"10,000 resamples, seed {judges.seed}, no correction for few judges).",
         indent=2,
     )
     put_wrapped(
         f"Judge and story crossed: {_points(crossed.interval)} (Cameron, Gelbach and Miller; t "
-        f"with {crossed.degrees:,} degrees of freedom; {crossed.rows:,} judges, "
-        f"{crossed.columns:,} stories; small-sample correction {crossed.correction}).",
+        f"with {counted_of(crossed.degrees, 'degree', 'degrees')} of freedom; "
+        f"{counted_of(crossed.rows, 'judge')}, "
+        f"{counted_of(crossed.columns, 'story', 'stories')}; small-sample correction "
+        f"{crossed.correction}).",
         indent=2,
     )
-    both = f"{found.questions_with_both:,} of {found.questions:,} questions have both"
+    both = f"{found.questions_with_both:,} of {counted_of(found.questions, 'question')} have both"
     if paired is None or found.over_questions is None:
         put_wrapped(f"{both}.", indent=2)
         return
     put_wrapped(
         f"Paired: {both}; {points(found.over_questions)} over these questions, "
-        f"{points(paired.mean)} over their {paired.clusters:,} stories "
+        f"{points(paired.mean)} over their {counted_of(paired.clusters, 'story', 'stories')} "
         f"{_points(paired.interval if paired.method != 'none' else None)} "
         f"({paired.method}, p = {p_text(paired.p_value)}).",
         indent=2,

@@ -12,6 +12,7 @@ from protocols.errors import Mistake
 from workflows.cli import options
 from workflows.cli.progress import Watch
 from workflows.cli.screen import command_name, near, put, put_json, say, store_option
+from workflows.wording import are, counted_of
 
 if TYPE_CHECKING:
     from workflows.api import RunResult
@@ -103,13 +104,14 @@ def perform(
     events: str | None = None,
 ) -> RunResult:
     """Run a workflow with its progress on the screen."""
+    from orchestrator.tuning import quiet_garbage_collector
     from workflows.api import run as run_workflow
     from workflows.fleets import chosen_fleet
 
     name = options.fleet_option(fleet)
     if chosen_fleet(workflow.fleet, name, address).kind == "local":
         check_keys(workflow)  # Ray's workers read them on their own node
-    with Watch(events) as watch:
+    with Watch(events) as watch, quiet_garbage_collector():
         result = run_workflow(
             workflow,
             fleet=name,
@@ -136,25 +138,24 @@ def close(result: RunResult, *, new: bool = False, raised: str | None = None) ->
     """
     progress = result.progress
     left = progress.sessions - progress.sessions_done
+    every = counted_of(progress.sessions, "session")
+    over = f"{progress.sessions_done:,} of {every} {are(progress.sessions)} done, {left:,}"
+    over = f"{over} {are(left)} left"
     same = "the same command"
     if new:
         same = f"the command with --set name={result.name} instead of --new"
     if result.ending == "stopped":
-        say(
-            f"stopped: {progress.sessions_done:,} of {progress.sessions:,} sessions are done, "
-            f"{left:,} are left; what is recorded is kept, and {same} goes on"
-        )
+        say(f"stopped: {over}; what is recorded is kept, and {same} goes on")
     elif result.ending == "budget":
         from workflows.spending import key_of, reached_line, spent_line
 
         say(
             f"{reached_line(result.reached)} is reached: spent by {spent_line(result.spent)}. "
-            f"{progress.sessions_done:,} of {progress.sessions:,} sessions are done, {left:,} are "
-            f"left; raise {raised or key_of(result.reached)}, and {same} goes on"
+            f"{over}; raise {raised or key_of(result.reached)}, and {same} goes on"
         )
     elif left:
         say(
-            f"{left:,} of {progress.sessions:,} sessions are left to other drivers, and the table "
+            f"{left:,} of {every} {are(progress.sessions)} left to other drivers, and the table "
             f"holds what is recorded so far; {command_name()} status {result.name} "
             f"{store_option(result.store)} shows how far they are"
         )
@@ -163,7 +164,8 @@ def close(result: RunResult, *, new: bool = False, raised: str | None = None) ->
 
         why = usual_failure(result.store, result.run_id)
         say(
-            f"{progress.replies_failed:,} of {progress.asks_done:,} replies failed; the same "
+            f"{progress.replies_failed:,} of {counted_of(progress.asks_done, 'reply', 'replies')} "
+            "failed; the same "
             "command with --retry-failed repeats those that a provider failed"
             f"{f' (most often: {why})' if why else ''}"
         )

@@ -16,6 +16,7 @@ from protocols.errors import Mistake
 from workflows.cli import options
 from workflows.cli.progress import clock
 from workflows.cli.screen import command_name, near, put, put_json, put_table, say, store_option
+from workflows.wording import counted_of
 
 if TYPE_CHECKING:
     from orchestrator.submit import JobResult
@@ -133,18 +134,21 @@ def lines(state: RunState) -> Iterator[str]:
     for driver in state.drivers[:SHOWN]:
         yield f"driver {_driver(driver)}"
     if len(state.drivers) > SHOWN:
-        yield f"and {len(state.drivers) - SHOWN:,} more drivers"
+        yield f"and {counted_of(len(state.drivers) - SHOWN, 'more driver')}"
     if state.status == "abandoned":
         yield "nobody works on it; the same `moot run` goes on"
 
 
 def _figures(state: RunState) -> str:
-    words = [f"{state.sessions_done:,}/{state.sessions:,} sessions", f"{state.asks:,} asks"]
+    words = [
+        f"{state.sessions_done:,}/{counted_of(state.sessions, 'session')}",
+        counted_of(state.asks, "ask"),
+    ]
     if state.is_live:
         words.append(f"{state.rate:,.0f}/s")
     words.append(f"{state.failed:,} failed")
     if state.sessions_failed:
-        words.append(f"{state.sessions_failed:,} sessions broken")
+        words.append(f"{counted_of(state.sessions_failed, 'session')} broken")
     if state.paid:
         words.append(f"${state.paid:.2f}")
     if state.is_live:
@@ -157,7 +161,7 @@ def _figures(state: RunState) -> str:
 def _driver(driver: DriverState) -> str:
     done = driver.figures.get("sessions_done", 0)
     if driver.state == "working":
-        return f"{driver.name}: {done:,} sessions done, seen {clock(driver.seen_s)} ago"
+        return f"{driver.name}: {counted_of(done, 'session')} done, seen {clock(driver.seen_s)} ago"
     if driver.state == "silent":
         return f"{driver.name}: no sign of life for {clock(driver.seen_s)}; killed, or cut off"
     return f"{driver.name}: {driver.state} {clock(driver.seen_s)} ago"
@@ -237,6 +241,7 @@ def _event(line: str) -> str:
     if not isinstance(event, dict) or "sessions_done" not in event:
         return ""
     return (
-        f"{event['sessions_done']:,}/{event.get('sessions', 0):,} sessions, "
-        f"{event.get('asks', 0):,} asks, {event.get('failed', 0):,} failed ({event.get('kind')})"
+        f"{event['sessions_done']:,}/{counted_of(event.get('sessions', 0), 'session')}, "
+        f"{counted_of(event.get('asks', 0), 'ask')}, "
+        f"{event.get('failed', 0):,} failed ({event.get('kind')})"
     )

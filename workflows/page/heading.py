@@ -9,6 +9,7 @@ from workflows import findings
 from workflows.page.material import Lane, Material
 from workflows.page.parts import Head, counted, listed
 from workflows.simulated import simulated_line
+from workflows.wording import are
 
 ENDED = {
     "finished": "finished",
@@ -110,8 +111,9 @@ def _about(one: Material) -> list[str]:
     if any(model.startswith("scripted/") for model in models):
         said.append("Scripted experts say what they are told to; their figures mean nothing.")
     if one.sessions and one.run.status != "finished":
+        every = f"{counted(len(one.sessions), 'session')} {are(len(one.sessions))}"
         over = sum(session.outcome is not None for session in one.sessions)
-        said.append(f"It is not finished: {over:,} of {len(one.sessions):,} sessions are over.")
+        said.append(f"It is not finished: {over:,} of {every} over.")
     profile, asked = one.config.get("profile") or {}, one.config.get("questions") or {}
     if profile and profile.get("path") == asked.get("path"):
         said.append("The profile was made of the same file as the questions, so it may know them.")
@@ -128,7 +130,7 @@ def _shared(materials: Sequence[Material]) -> list[str]:
         return ["The runs share no question, so nothing can be compared in pairs."]
     return [
         (
-            f"The runs share {len(common):,} of {len(every):,} questions; pairs are over those "
-            "that both have."
+            f"The runs share {len(common):,} of {counted(len(every), 'question')}; pairs are over "
+            "those that both have."
         )
     ]

@@ -25,6 +25,7 @@ from workflows.page.parts import (
     span,
 )
 from workflows.report import ImportedSessions
+from workflows.wording import counted_of
 
 
 def settings(
@@ -101,22 +102,23 @@ def _compared(found: Compared) -> Sequence[str]:
     said = [
         (
             f"{found.first} less {found.second}: {signed(one.difference)} points over "
-            f"{found.n[0]:,} and {found.n[1]:,} sessions, which are not paired."
+            f"{found.n[0]:,} and {counted_of(found.n[1], 'session')}, which are not paired."
         ),
         (
             f"As if all sessions were independent: p = {p_value(one.p)}, {p_value(one.p_yates)} "
             "with Yates' correction."
         ),
         (
-            f"Judges resampled: {signed_span(judges.interval)} ({judges.clusters:,} judges, 10,000 "
-            f"resamples, seed {judges.seed})."
+            f"Judges resampled: {signed_span(judges.interval)} "
+            f"({counted_of(judges.clusters, 'judge')}, 10,000 resamples, seed {judges.seed})."
         ),
         (
             f"Judge and story crossed: {signed_span(crossed.interval)} (Cameron, Gelbach and "
-            f"Miller; t with {crossed.degrees:,} degrees of freedom)."
+            f"Miller; t with {counted_of(crossed.degrees, 'degree')} of freedom)."
         ),
     ]
-    both = f"{found.questions_with_both:,} of {found.questions:,} questions have both settings"
+    every = counted_of(found.questions, "question")
+    both = f"{found.questions_with_both:,} of {every} have both settings"
     if found.paired is None or found.over_questions is None:
         return [*said, f"{both}."]
     paired = found.paired
@@ -125,7 +127,7 @@ def _compared(found: Compared) -> Sequence[str]:
         *said,
         (
             f"Paired: {both}; {signed(found.over_questions)} points over these questions, "
-            f"{signed(paired.mean)} over their {paired.clusters:,} stories "
+            f"{signed(paired.mean)} over their {counted_of(paired.clusters, 'story', 'stories')} "
             f"{signed_span(whole)} (p = {p_value(paired.p_value)})."
         ),
     ]

@@ -162,6 +162,7 @@ def _denominator(lane: Lane) -> str:
 
 _HOW = {
     "wilson": "Wilson",
+    "wilson of units": "Wilson over the units, as all of them came out the same",
     "cluster bootstrap": "whole units resampled 10,000 times, seed 0",
     "cluster t": "Student's t over the units",
     "exact": "none, as it is exact",
