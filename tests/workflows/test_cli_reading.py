@@ -235,8 +235,8 @@ def test_a_report_holds_its_pairs_and_what_each_could_have_shown(store, monkeypa
 
 def test_one_of_a_thing_is_one(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    one = ("--set", "questions.limit=1", "--set", "protocols=[{kind: plurality}]")
-    one = (*one, "--set", "pool=[Yi-34B]")
+    only = ("questions.limit=1", "protocols=[{kind: plurality}]", "pool=[Yi-34B]")
+    one = [word for setting in only for word in ("--set", setting)]
     first, again = moot("run", "skills", *one), moot("run", "skills", *one)
     report, status = moot("report", "skills"), moot("status", "skills")
     page = moot("report", "skills", "--md", "page.md")
