@@ -59,8 +59,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AllWorkersLost", "Driver", "DriverSettings", "Ended", "Ending", "Progress"]
 
-ADMIT_AT_ONCE = 64
-"""Sessions that are opened in one pass: few, so that no result waits long for it."""
+ADMIT_FIRST, ADMIT_AT_ONCE = 64, 500
+"""Sessions that are opened in one pass: few at first, so that the first asks leave soon."""
 
 
 class Driver:
@@ -191,7 +191,8 @@ class Driver:
 
     def _admit(self, jobs: Any) -> bool:
         """Open sessions while the window has room; False when there are no more jobs."""
-        for _ in range(min(self.settings.window - self._live, ADMIT_AT_ONCE)):
+        most = min(ADMIT_AT_ONCE, max(self._live, ADMIT_FIRST))
+        for _ in range(min(self.settings.window - self._live, most)):
             job = next(jobs, None)
             if job is None:
                 return False

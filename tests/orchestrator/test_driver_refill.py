@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from agents.roster import Expert
-from orchestrator.driver import AllWorkersLost, Driver, DriverSettings
+from orchestrator.driver import ADMIT_FIRST, AllWorkersLost, Driver, DriverSettings
 from orchestrator.fleet import Action, Dispatch, Fleet, Inbox, Results, WorkerJoined, WorkerLost
 from orchestrator.journal import AskRecord, JournalRecord, MemoryJournal, ReplyRecord
 from orchestrator.limits import Limit
+from orchestrator.live import Job
 from protocols.replies import Reply
 from tests.orchestrator.test_driver import a_job
 
@@ -124,3 +125,38 @@ async def test_what_came_back_is_kept_where_the_last_worker_is_lost_with_it() ->
     with pytest.raises(AllWorkersLost, match="it burnt down"):
         await stand.running
     assert stand.replies == PLACES
+
+
+class Slow(Watched):
+    """A journal whose commits take many turns of the event loop."""
+
+    def append(self, records: Sequence[JournalRecord], token: object = None) -> None:
+        super().append(records)
+        if token is not None:
+            self._later(token, 100)
+
+    def _later(self, token: object, turns: int) -> None:
+        loop = asyncio.get_running_loop()
+        if turns:
+            loop.call_soon(self._later, token, turns - 1)
+        else:
+            self._on_durable((token,))
+
+
+async def test_the_first_asks_leave_before_many_sessions_are_opened() -> None:
+    opened: list[int] = []
+
+    def jobs() -> Iterator[Job]:
+        for number in range(1_000):
+            opened.append(number)
+            yield a_job(number)
+
+    journal = Slow()
+    fleet = Held(journal)
+    driver = Driver(fleet, journal, [EXPERT])
+    running = asyncio.create_task(driver.run(jobs(), total=1_000))
+    await fleet.wait(1)
+    assert len(opened) == ADMIT_FIRST
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
