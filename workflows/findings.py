@@ -189,9 +189,10 @@ def verdicts(
     found |= {(pair.second, pair.first): pair.turned() for pair in pairs}
     by_name = {row.name: row for row in rows}
     chance, plurality = by_name.get("random"), by_name.get("plurality")
-    said = payoffs(rows, found)
+    recruited = payoffs(rows, found)
+    said = [*recruited]
     for row in rows:
-        if said and row is not plurality:
+        if recruited and row is not plurality:  # has had its sentence
             continue
         if row.kind != "protocol" or not row.n:
             continue

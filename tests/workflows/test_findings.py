@@ -66,6 +66,12 @@ def test_against_chance() -> None:
         assert said in findings.verdicts([row("a", [value] * 40), chance], {})[0]
 
 
+def test_every_protocol_has_its_sentence() -> None:
+    chance = chance_row({f"q{n}": 2 for n in range(40)}, {})
+    rows = [row("a", [1.0] * 40), row("b", [0.0] * 40), row("c", [0.5] * 40), chance]
+    assert [line.split()[0] for line in findings.verdicts(rows, {})] == ["a", "b", "c"]
+
+
 def test_a_protocol_without_questions_is_not_judged() -> None:
     rows = with_differences([row("a", [None] * 4), row("best_single", [1.0] * 4, "baseline")], {})
     assert findings.verdicts(rows, {}) == []
