@@ -22,8 +22,8 @@ demo: $(INSTALLED)
 
 test: check
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not ray and not slow and not bench'
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -rs -m 'slow and not ray and not bench'
-	$(BIN)/python -m pytest -q -rs -m 'ray and not bench'
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -rfEs -m 'slow and not ray and not bench'
+	$(BIN)/python -m pytest -q -rfEs -m 'ray and not bench'
 
 test-fast: $(INSTALLED)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not ray and not slow and not bench'

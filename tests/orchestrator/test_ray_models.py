@@ -22,6 +22,7 @@ from orchestrator.fleet import (
     Inbox,
     Loaded,
     Results,
+    WorkerJoined,
     WorkerLost,
 )
 from orchestrator.journal import MemoryJournal, ReplyRecord
@@ -88,7 +89,9 @@ class Watched(Fleet):
         """What was dispatched and not answered: (batch, index) to worker."""
         self.cut_off = 0
         """Asks that ran on the worker when it was killed."""
-        self._kill: asyncio.Task[None] | None = None
+        self._pids: dict[str, int] = {}
+        """Of workers, asked for when they join: a kill must not wait for a busy worker's answer."""
+        self._asking: list[asyncio.Task[None]] = []
 
     async def start(self, experts: Sequence[Expert], inbox: Inbox) -> None:
         await self.inner.start(experts, _Tap(self, inbox))
@@ -103,21 +106,23 @@ class Watched(Fleet):
 
     def hear(self, event: FleetEvent) -> None:
         self.events.append(event)
+        if self.killed and isinstance(event, WorkerJoined):
+            self._asking.append(asyncio.ensure_future(self._ask(event.worker)))
         if not isinstance(event, Results):
             return
         worker = self.open[event.batch, event.items[0][0]]
         for index, _ in event.items:
             del self.open[event.batch, index]
         left = sum(one == worker for one in self.open.values())
-        if self.killed and self._kill is None and left:
+        if self.killed and not self.cut_off and left and worker in self._pids:
             self.cut_off = left
-            self._kill = asyncio.ensure_future(self._end(worker))
+            os.kill(self._pids[worker], signal.SIGKILL)
 
-    async def _end(self, worker: str) -> None:
+    async def _ask(self, worker: str) -> None:
         assert isinstance(self.inner, RayFleet)
         assert self.inner._keepers is not None
         method: Any = self.inner._keepers.actors[worker].__ray_call__
-        os.kill(await method.remote(lambda _: os.getpid()), signal.SIGKILL)
+        self._pids[worker] = await method.remote(lambda _: os.getpid())
 
 
 class _Tap(Inbox):
