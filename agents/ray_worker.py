@@ -98,6 +98,7 @@ class RayWorker:
         memory_gb: float | None = None,
         lease_s: float | None = None,
     ) -> None:
+        _stand_firm()
         self._experts = experts
         self._to_measure = on_gpus and memory_gb is None
         self._worker = Worker(experts, memory_gb=memory_gb if on_gpus else None)
@@ -183,6 +184,18 @@ def _end_when_abandoned(
     while not lease.abandoned(clock()):
         sleep(_LOOK_S)
     os._exit(0)
+
+
+def _stand_firm() -> None:
+    """Leave the working directory that Ray gave this actor's process, since Ray may delete it.
+
+    A worker process may wait for its actor longer than its directory is kept. In one whose
+    directory is gone, MKL ends the process when torch is imported.
+    """
+    import ray
+
+    if ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
+        os.chdir(os.path.abspath(os.sep))
 
 
 def _node_id() -> str:

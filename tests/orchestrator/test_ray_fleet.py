@@ -117,6 +117,14 @@ async def process_of(fleet: RayFleet, worker: str) -> int:
     return pid
 
 
+async def folder_of(fleet: RayFleet, worker: str) -> str:
+    """Return the working directory of a worker."""
+    assert fleet._keepers is not None
+    call: Any = fleet._keepers.actors[worker].__ray_call__
+    folder: str = await call.remote(lambda self: os.getcwd())
+    return folder
+
+
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
 class TestRayFleet(FleetContract):
@@ -146,6 +154,17 @@ async def test_several_workers_share_the_work() -> None:
         assert [event.worker for event in rig.joined] == ["ray-0", "ray-1"]
         pids = [await process_of(fleet, name) for name in ("ray-0", "ray-1")]
         assert len({*pids, os.getpid()}) == 3
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+async def test_a_worker_stands_in_no_folder_that_ray_deletes() -> None:
+    here = os.getcwd()
+    RayWorker([VOTER])
+    assert os.getcwd() == here
+    fleet = RayFleet(workers=1)
+    async with running(fleet, VOTER) as rig:
+        assert await folder_of(fleet, rig.worker) == Path(here).anchor
 
 
 @pytest.mark.ray

@@ -167,7 +167,7 @@ async def test_a_worker_killed_in_the_middle_of_a_visit_changes_no_text(
     assert await texts(fleet, roster) == alone
     assert fleet.cut_off > 0
     lost = [event for event in fleet.events if isinstance(event, WorkerLost)]
-    assert [event.replaced for event in lost] == [True]
+    assert [event.replaced for event in lost] == [True], lost
     after = fleet.events[fleet.events.index(lost[0]) :]
     assert {event.worker for event in after if isinstance(event, Loaded)} - {lost[0].worker}
     assert fleet.open  # what was cut off was never answered there, but asked again
