@@ -32,9 +32,9 @@ OUTSIDE = {
 
 STORE = ("orchestrator/store/",)
 CONFINED = {
-    "evalica": ("workflows/judge_agreement.py",),
+    "evalica": ("workflows/judges/agreement.py",),
     "huggingface_hub": ("agents/weights_hub.py",),
-    "inspect_ai": ("workflows/inspect_",),
+    "inspect_ai": ("workflows/exports/inspect_",),
     "jsonschema": ("agents/hosted_reply.py",),
     "litellm": ("agents/litellm_engine.py",),
     "ray": (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from workflows.configuration import Workflow
+from workflows.settings.configuration import Workflow
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
         run_async,
     )
     from workflows.branching import fork, fork_async, rejudge, rejudge_async
-    from workflows.comparison import Comparison
-    from workflows.configuration import Workflow, library_workflows, load_workflow
-    from workflows.crossplay import Crossplay, read_crossplay, run_crossplay
-    from workflows.frames import asks_df, replies_df, runs_df, sessions_df, verdicts_df
-    from workflows.schema import json_schema
-    from workflows.stopping import run_until_decided
-    from workflows.table import Row
+    from workflows.comparing.comparison import Comparison
+    from workflows.comparing.table import Row
+    from workflows.exports.frames import asks_df, replies_df, runs_df, sessions_df, verdicts_df
+    from workflows.exports.inspect_solver import moot_solver
+    from workflows.running.crossplay import Crossplay, read_crossplay, run_crossplay
+    from workflows.running.stopping import run_until_decided
+    from workflows.settings.configuration import Workflow, library_workflows, load_workflow
+    from workflows.settings.schema import json_schema
 
 __all__ = [
     "Comparison",
@@ -45,6 +46,7 @@ __all__ = [
     "json_schema",
     "library_workflows",
     "load_workflow",
+    "moot_solver",
     "read_crossplay",
     "rejudge",
     "rejudge_async",
@@ -65,14 +67,15 @@ _HOMES = {
         *("Hooks", "RunResult", "compare", "compare_async", "compare_runs"),
         *("replay", "replay_async", "run", "run_async"),
     ),
-    "comparison": ("Comparison",),
+    "comparing.comparison": ("Comparison",),
     "branching": ("fork", "fork_async", "rejudge", "rejudge_async"),
-    "configuration": ("Workflow", "library_workflows", "load_workflow"),
-    "crossplay": ("Crossplay", "read_crossplay", "run_crossplay"),
-    "frames": ("asks_df", "replies_df", "runs_df", "sessions_df", "verdicts_df"),
-    "schema": ("json_schema",),
-    "stopping": ("run_until_decided",),
-    "table": ("Row",),
+    "settings.configuration": ("Workflow", "library_workflows", "load_workflow"),
+    "running.crossplay": ("Crossplay", "read_crossplay", "run_crossplay"),
+    "exports.inspect_solver": ("moot_solver",),
+    "exports.frames": ("asks_df", "replies_df", "runs_df", "sessions_df", "verdicts_df"),
+    "settings.schema": ("json_schema",),
+    "running.stopping": ("run_until_decided",),
+    "comparing.table": ("Row",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

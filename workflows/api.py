@@ -21,15 +21,15 @@ from orchestrator.reply_cache import CachePolicy
 from orchestrator.spec import RunSpec
 from protocols.contract import Protocol
 from protocols.errors import Mistake
-from workflows.configuration import Workflow, as_workflow
-from workflows.drivers import drive
-from workflows.endpoints import Rules
-from workflows.fleets import FleetName, FleetSpec, Where
-from workflows.places import store_notes
-from workflows.run_result import Hooks, RunResult
-from workflows.spending import check_budget
-from workflows.table import Row
-from workflows.telling import first_and_last
+from workflows.comparing.table import Row
+from workflows.running.drivers import drive
+from workflows.running.places import store_notes
+from workflows.running.run_result import Hooks, RunResult
+from workflows.running.telling import first_and_last
+from workflows.settings.configuration import Workflow, as_workflow
+from workflows.settings.endpoints import Rules
+from workflows.settings.fleets import FleetName, FleetSpec, Where
+from workflows.settings.spending import check_budget
 
 __all__ = [
     "Hooks",
@@ -66,9 +66,9 @@ async def run_async(
     from orchestrator.run import prepare
     from orchestrator.store import Store
     from orchestrator.tuning import quiet_garbage_collector
-    from workflows.casting import run_spec
-    from workflows.checks import workflow_warnings
-    from workflows.data_files import load_inputs
+    from workflows.checking.checks import workflow_warnings
+    from workflows.questions.data_files import load_inputs
+    from workflows.running.casting import run_spec
 
     hooks = hooks or Hooks()
     loaded = as_workflow(workflow, overrides)
@@ -223,7 +223,7 @@ def compare_runs(store: str, names: Sequence[str]) -> dict[str, tuple[Row, ...]]
         Mistake: there is no such store or run.
     """
     from orchestrator.store import Store
-    from workflows.results import run_rows
+    from workflows.comparing.results import run_rows
 
     with Store.read(store) as opened:
         found = [find_run(opened, name) for name in names]
@@ -322,7 +322,7 @@ async def finish(
         hooks: what to hear on the way.
         notes: go into the result.
     """
-    from workflows.results import answer_key, run_rows
+    from workflows.comparing.results import answer_key, run_rows
     from workflows.simulated import simulated_in
 
     with first_and_last(hooks.events, store, prepared) as told:

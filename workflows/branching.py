@@ -13,9 +13,9 @@ from orchestrator.ledger import Budget
 from orchestrator.spec import RunSpec
 from protocols.errors import Mistake
 from workflows.api import Hooks, RunResult, find_run, finish
-from workflows.endpoints import Rules
-from workflows.fleets import FleetName, FleetSpec, Where
-from workflows.spending import check_experts, labels_in
+from workflows.settings.endpoints import Rules
+from workflows.settings.fleets import FleetName, FleetSpec, Where
+from workflows.settings.spending import check_experts, labels_in
 
 if TYPE_CHECKING:
     from orchestrator.store import RunRow, Store

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from workflows.cli.progress import Watch
 from workflows.cli.screen import command_name, near, put, put_json, say, store_option
 from workflows.cli.tables import put_rows, put_wrapped
-from workflows.wording import counted_of
+from workflows.comparing.wording import counted_of
 
 if TYPE_CHECKING:
     from orchestrator.replay import ReplayReport
@@ -91,7 +91,7 @@ def replayed(reports: list[ReplayReport], seconds: float) -> str:
 
 def _run_part(number: int, name: str, store: str, *, as_json: bool) -> RunResult:
     from workflows.api import run
-    from workflows.configuration import load_workflow
+    from workflows.settings.configuration import load_workflow
 
     title, about = PARTS[name]
     if not as_json:

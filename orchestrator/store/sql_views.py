@@ -5,7 +5,8 @@ them anew where this moot writes them otherwise. So a view never needs a migrati
 first drops them. Their columns are described in ``docs/data.md``; they hold the sessions that a
 run still asks for, as its table does.
 
-``correct`` follows ``workflows.answer_key.AnswerKey.correctness``; a test holds the two together.
+``correct`` follows ``workflows.questions.answer_key.AnswerKey.correctness``; a test holds the two
+together.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,22 +23,11 @@ from orchestrator.run import execute
 from orchestrator.store import DriverRow, Store
 from protocols.asks import Ask
 from protocols.replies import Reply, Usage, failed
-from tests import postgres
 from tests.orchestrator.paid_examples import CALLS, EXPERTS, IN_FLIGHT, dearest_call, go, spec
 from tests.orchestrator.run_examples import outcomes
 from tests.orchestrator.test_driver import NO_WAIT, Bench, a_job
 
 ALONE = Budget()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "sqlite":
-        with Store.open(str(tmp_path / "runs.db")) as store:
-            yield store
-    else:
-        with postgres.database() as url, Store.open(url) as store:
-            yield store
 
 
 async def whole_price(tmp_path: Path) -> tuple[float, dict[str, float]]:

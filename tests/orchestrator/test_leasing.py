@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from orchestrator.leasing import LEASES, Lease
 from orchestrator.ledger import RUN, Amount, Budget, Ledger
 from orchestrator.store import Store, StoreJournal
-from tests import postgres
 from tests.orchestrator.store_examples import new_run, new_session
 
 BUDGET = Budget(calls=8)
 CALL = Amount(calls=1)
 NEED = {RUN: CALL}
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "sqlite":
-        with Store.open(str(tmp_path / "runs.db")) as store:
-            yield store
-    else:
-        with postgres.database() as url, Store.open(url) as store:
-            yield store
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +26,6 @@ from protocols.cast import Cast, Member
 from protocols.debate import Debate
 from protocols.direct_answer import DirectAnswer
 from protocols.replies import Reply, Usage, failed
-from tests import postgres
 from tests.orchestrator.run_examples import questions
 from tests.orchestrator.test_driver import NO_WAIT, Puppet
 
@@ -37,16 +35,6 @@ MEMBER = Member(expert="x", model=Model("openai/some"))
 CAST = Cast(members={"debater": (MEMBER,), "judge": (MEMBER,)})
 DEBATE = Entry("debate", Debate(rounds=1, orders=2), CAST)
 DIRECT = Entry("direct", DirectAnswer(), CAST)
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "sqlite":
-        with Store.open(str(tmp_path / "runs.db")) as store:
-            yield store
-    else:
-        with postgres.database() as url, Store.open(url) as store:
-            yield store
 
 
 def says(ask: Ask, attempt: int) -> Attempted:

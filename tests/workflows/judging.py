@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from workflows.verdicts import Order, Pair, RawVote, Reading, Verdict, VerdictSet, Vote
+from workflows.judges.verdicts import Order, Pair, RawVote, Reading, Verdict, VerdictSet, Vote
 
 ABSENT = "absent"
 """An order that was not recorded."""

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from workflows.configuration import Workflow
-from workflows.data_files import Inputs, LoadedQuestions, load_inputs, load_questions
-from workflows.sections import QuestionsSpec
+from workflows.questions.data_files import Inputs, LoadedQuestions, load_inputs, load_questions
+from workflows.settings.configuration import Workflow
+from workflows.settings.sections import QuestionsSpec
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 

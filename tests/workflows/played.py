@@ -12,8 +12,8 @@ from orchestrator.store import RunRow, Store
 from protocols.contract import session_key
 from tests.protocols.examples import EXAMPLES, Example
 from tests.protocols.harness import AnswerFn, Played, keyed_answer, play
-from workflows.answer_key import AnswerKey
-from workflows.export import Record, session_records
+from workflows.exports.export import Record, session_records
+from workflows.questions.answer_key import AnswerKey
 
 
 async def store_sessions(

@@ -12,7 +12,7 @@ from protocols.errors import Mistake
 from protocols.outcome import Outcome
 from tests.workflows.making import DATA, write_lines
 from workflows.api import replay
-from workflows.nyu_import import Imported, import_nyu
+from workflows.nyu.importing import Imported, import_nyu
 
 PACKED = str(DATA / "nyu_sessions.jsonl.gz")
 RULES = {

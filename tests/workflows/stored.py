@@ -15,7 +15,7 @@ from protocols.messages import Message, Part, Place
 from protocols.outcome import Outcome, Status
 from protocols.question import LABELS, Question
 from protocols.replies import Reply, Usage, failed
-from workflows.answer_key import AnswerKey
+from workflows.questions.answer_key import AnswerKey
 
 CAST = canonical_json({"assets": {}, "members": {"judge": [{"expert": "e"}]}, "readers": ["judge"]})
 HOSTILE = 'Ünï "quoted" \u202e\U0001f600 </script> \x1b[31m a\tb\r\nc \\u0000 $.gold = 1;--'

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from protocols.outcome import Outcome
-from workflows.agreement import agreement_lines, expert_entropy, run_spread
-from workflows.answer_key import AnswerKey
-from workflows.table import Scored, protocol_row
+from workflows.comparing.table import Scored, protocol_row
+from workflows.questions.answer_key import AnswerKey
+from workflows.statistics.agreement import agreement_lines, expert_entropy, run_spread
 
 
 @given(st.lists(st.lists(st.sampled_from([*"abc", None]), max_size=6), max_size=10))

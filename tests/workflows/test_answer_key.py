@@ -9,7 +9,7 @@ from protocols.errors import Mistake
 from protocols.outcome import Outcome, failed_outcome
 from protocols.replies import BOUNDARIES
 from tests.workflows.making import DATA, load
-from workflows.answer_key import AnswerKey
+from workflows.questions.answer_key import AnswerKey
 
 KEY = AnswerKey(
     gold={"c": "B", "n": "1200", "t": "bob"},

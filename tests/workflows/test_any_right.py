@@ -9,7 +9,7 @@ import pytest
 from protocols.registry import PROTOCOLS, make_protocol
 from tests.protocols.examples import CHOICE, EXAMPLES, TABLE, Example, cast_of
 from tests.protocols.harness import answers, keyed_answer, play
-from workflows.answer_key import AnswerKey
+from workflows.questions.answer_key import AnswerKey
 
 KEY = AnswerKey(gold={CHOICE.id: "B"}, kinds={CHOICE.id: "choice"})
 JUDGED = {"single", "mean_of_orders"}

@@ -11,11 +11,11 @@ import pytest
 
 from protocols.errors import Mistake
 from tests.workflows.making import make
-from workflows.casting import Casting, run_spec
-from workflows.checks import check_workflow, workflow_warnings
-from workflows.configuration import Workflow, load_workflow
-from workflows.data_files import load_inputs
-from workflows.schema import json_schema
+from workflows.checking.checks import check_workflow, workflow_warnings
+from workflows.questions.data_files import load_inputs
+from workflows.running.casting import Casting, run_spec
+from workflows.settings.configuration import Workflow, load_workflow
+from workflows.settings.schema import json_schema
 
 SHOT = {"question": "Who ran?", "options": ["The hare", "The snail"], "answer": "A"}
 SAID = {"rounds": [{"A": "<quote>He slept</quote>", "B": "No."}]}

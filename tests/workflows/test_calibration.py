@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import brier_score_loss
 
-from workflows.calibration import (
+from workflows.statistics.calibration import (
     Forecast,
     brier_parts,
     brier_score,
@@ -20,7 +20,7 @@ from workflows.calibration import (
     log2_score,
     reliability_table,
 )
-from workflows.intervals import wilson
+from workflows.statistics.intervals import wilson
 
 
 def pair(p: float, right: int = 0) -> Forecast:

@@ -8,10 +8,10 @@ import pytest
 from protocols.errors import Mistake
 from protocols.profile import PROFILE
 from tests.workflows.making import DATA, make, recorded_row, write_lines
-from workflows.casting import Casting, run_spec
-from workflows.checks import check_workflow, workflow_warnings
-from workflows.configuration import load_workflow
-from workflows.data_files import load_inputs
+from workflows.checking.checks import check_workflow, workflow_warnings
+from workflows.questions.data_files import load_inputs
+from workflows.running.casting import Casting, run_spec
+from workflows.settings.configuration import load_workflow
 
 DEMO = (
     "Mixtral-8x7B-Instruct-v0.1",

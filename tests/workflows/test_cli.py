@@ -126,7 +126,7 @@ def test_a_defect_is_one_line_and_shows_its_traceback_when_wanted(here, monkeypa
     def broken() -> None:
         raise ZeroDivisionError("sample")
 
-    monkeypatch.setattr("workflows.inventory.engines", broken)
+    monkeypatch.setattr("workflows.catalogue.inventory.engines", broken)
     done = moot("list", "engines")
     assert done.code == 1
     assert done.message == "internal error: ZeroDivisionError: sample; --debug shows where"

@@ -10,10 +10,10 @@ import pytest
 
 from tests.workflows.making import recorded_row, write_lines
 from tests.workflows.terminal import moot
-from workflows.casting import run_spec
 from workflows.cli.cluster import _printed_json, packing_list
-from workflows.configuration import load_workflow
-from workflows.data_files import load_inputs
+from workflows.questions.data_files import load_inputs
+from workflows.running.casting import run_spec
+from workflows.settings.configuration import load_workflow
 
 WORKFLOW = """
 questions: {path: data/q.jsonl, ids: [t/1]}

@@ -240,7 +240,7 @@ def test_what_was_not_recorded_is_missing_and_not_repeated(half) -> None:
 def test_what_a_provider_failed_is_repeated_when_wanted(votes, monkeypatch) -> None:
     no_waiting = DriverSettings(retry=RetryPolicy(first_wait_s=0.0)).retry
     settings = partial(DriverSettings, retry=no_waiting)
-    monkeypatch.setattr("workflows.drivers.DriverSettings", settings)
+    monkeypatch.setattr("workflows.running.drivers.DriverSettings", settings)
     flaky = VOTES.replace("answers: [A]", "answers: [A], fail_share: 1.0")
     (votes / "flaky.yaml").write_text(flaky, encoding="utf-8")
     done = moot("run", "flaky.yaml", "--json")
@@ -258,7 +258,7 @@ def test_what_a_provider_failed_is_repeated_when_wanted(votes, monkeypatch) -> N
 def test_a_run_with_nothing_in_its_table_is_a_failure(here, monkeypatch) -> None:
     no_waiting = DriverSettings(retry=RetryPolicy(first_wait_s=0.0)).retry
     settings = partial(DriverSettings, retry=no_waiting)
-    monkeypatch.setattr("workflows.drivers.DriverSettings", settings)
+    monkeypatch.setattr("workflows.running.drivers.DriverSettings", settings)
     (here / "one.jsonl").write_text('{"id": 1, "text": "Why?", "gold": "so"}', encoding="utf-8")
     workflow = """
 questions: {path: one.jsonl}

@@ -12,8 +12,8 @@ from orchestrator.placement import Node
 from orchestrator.ray_cluster import Surveyed
 from tests.ray_cluster import Cluster, free_port
 from tests.workflows.terminal import moot
-from workflows.doctor import _node
-from workflows.keys import PROVIDER_KEYS, variables_of
+from workflows.checking.doctor import _node
+from workflows.checking.keys import PROVIDER_KEYS, variables_of
 
 WORKFLOW = """
 questions: {path: moot:mmlu_pro_questions}

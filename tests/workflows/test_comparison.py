@@ -15,7 +15,7 @@ from tests.workflows.making import recorded_row, write_lines
 from tests.workflows.stored import some_key, store_outcomes
 from tests.workflows.terminal import moot
 from workflows import compare
-from workflows.comparison import Comparison
+from workflows.comparing.comparison import Comparison
 
 GOOD = {"kind": "direct_answer", "name": "good", "cast": {"judge": "good"}}
 BAD = {"kind": "direct_answer", "name": "bad", "cast": {"judge": "bad"}}
@@ -157,7 +157,7 @@ async def test_failed_abstained_and_unparsed_have_columns_of_their_own(tmp_path)
     address = str(tmp_path / "e.db")
     key = {"gold": {f"q{n}": "A" for n in range(6)}, "kinds": {f"q{n}": "choice" for n in range(6)}}
     with Store.open(address) as store:
-        from workflows.answer_key import AnswerKey
+        from workflows.questions.answer_key import AnswerKey
 
         await store_outcomes(store, ends, AnswerKey.model_validate(key))
     records = Comparison.read(address, ["r"]).records()[:2]
@@ -262,7 +262,7 @@ async def test_every_odd_end_has_a_column_and_the_denominator_is_printed(tmp_pat
     key = {"gold": {f"q{n}": "A" for n in range(6)}, "kinds": {f"q{n}": "choice" for n in range(6)}}
     address = str(tmp_path / "e.db")
     with Store.open(address) as store:
-        from workflows.answer_key import AnswerKey
+        from workflows.questions.answer_key import AnswerKey
 
         await store_outcomes(store, ends, AnswerKey.model_validate(key))
     records = [r for r in Comparison.read(address, ["r"]).records() if r["kind"] == "protocol"]

@@ -11,8 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.errors import Mistake
-from workflows.configuration import Workflow, find_workflow, library_workflows, load_workflow
-from workflows.schema import json_schema, schema_text
+from workflows.settings.configuration import (
+    Workflow,
+    find_workflow,
+    library_workflows,
+    load_workflow,
+)
+from workflows.settings.schema import json_schema, schema_text
 
 jsonschema: Any = import_module("jsonschema")  # comes with ray, without types
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,7 +210,7 @@ def test_library_workflows_are_found_anywhere(
 def test_the_published_schema_is_current() -> None:
     published = json.loads((ROOT / "docs/workflow.schema.json").read_text(encoding="utf-8"))
     assert published == json.loads(schema_text()), (
-        "run: python -m workflows.schema docs/workflow.schema.json"
+        "run: python -m workflows.settings.schema docs/workflow.schema.json"
     )
 
 

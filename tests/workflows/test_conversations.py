@@ -18,8 +18,8 @@ from tests.protocols.harness import says
 from tests.workflows.played import example_records
 from tests.workflows.terminal import moot
 from workflows.api import run
-from workflows.conversations import run_questions, run_transcripts, session_conversations
-from workflows.export import Record
+from workflows.exports.export import Record
+from workflows.settings.conversations import run_questions, run_transcripts, session_conversations
 
 pytestmark = pytest.mark.slow
 

@@ -11,10 +11,10 @@ import yaml
 
 from protocols.errors import Mistake
 from tests.workflows.terminal import moot
-from workflows.configuration import Workflow, load_workflow
-from workflows.crossplay import Crossplay, read_crossplay, run_crossplay
-from workflows.meetings import CrossplaySpec, Meeting, meeting_of
-from workflows.ratings import bradley_terry, elo
+from workflows.running.crossplay import Crossplay, read_crossplay, run_crossplay
+from workflows.settings.configuration import Workflow, load_workflow
+from workflows.settings.meetings import CrossplaySpec, Meeting, meeting_of
+from workflows.statistics.ratings import bradley_terry, elo
 
 pytestmark = pytest.mark.slow
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from protocols.errors import Mistake
 from protocols.outcome import Outcome
 from tests.workflows.making import DATA, load, make, read_packed, recorded_row, write_lines
-from workflows.configuration import load_workflow
 from workflows.data.pack import by_hash, write
-from workflows.data_files import load_inputs, run_name
-from workflows.measuring import profile_source
-from workflows.sections import ProfileSpec
-from workflows.sources import packed_names
+from workflows.questions.data_files import load_inputs, run_name
+from workflows.questions.sources import packed_names
+from workflows.recruiting.measuring import profile_source
+from workflows.settings.configuration import load_workflow
+from workflows.settings.sections import ProfileSpec
 
 
 def mistake(path: str | Path, **fields: Any) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.workflows.terminal import moot
-from workflows.doctor_models import together
+from workflows.checking.doctor_models import together
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from protocols.errors import Mistake
 from tests import postgres
 from tests.workflows.terminal import COMMAND, Done, environment, moot, process
 from workflows.api import Hooks, run
-from workflows.drivers import DriverFailed, _ending, be_driver
-from workflows.fleets import FleetSpec, Where
-from workflows.places import network_file_system, store_notes
+from workflows.running.drivers import DriverFailed, _ending, be_driver
+from workflows.running.places import network_file_system, store_notes
+from workflows.settings.fleets import FleetSpec, Where
 
 WORKFLOW = """
 name: shared
@@ -303,6 +303,6 @@ def test_what_is_said_of_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
     assert store_notes("postgresql://me:hush@h/d", ray) == ()
     (note,) = store_notes("a.db", ray)
     assert "own disk" in note
-    monkeypatch.setattr("workflows.places.network_file_system", lambda path: "nfs4")
+    monkeypatch.setattr("workflows.running.places.network_file_system", lambda path: "nfs4")
     (note,) = store_notes("a.db", Where())
     assert "network file system (nfs4)" in note

@@ -11,7 +11,7 @@ import pytest
 
 from tests.servers.openai_server import Answer, OpenAIServer
 from workflows.api import run
-from workflows.configuration import Workflow
+from workflows.settings.configuration import Workflow
 
 pytestmark = pytest.mark.slow
 

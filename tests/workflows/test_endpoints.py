@@ -19,8 +19,8 @@ from protocols.errors import Mistake
 from tests.servers.openai_server import Answer, OpenAIServer
 from workflows.api import Hooks, RunResult, run
 from workflows.branching import rejudge
-from workflows.configuration import Workflow
-from workflows.endpoints import Rules, fallbacks_of
+from workflows.settings.configuration import Workflow
+from workflows.settings.endpoints import Rules, fallbacks_of
 
 QUESTIONS = [
     {"id": f"q{i}", "text": f"Which one is {i}?", "options": ["this", "that"], "gold": "A"}

@@ -9,13 +9,9 @@ import pytest
 from orchestrator.bounds import lower_bounds
 from protocols.errors import Mistake
 from tests.workflows.terminal import moot
-from workflows.casting import run_spec
 from workflows.cli.estimating import duration
-from workflows.configuration import load_workflow
-from workflows.data_files import load_inputs
-from workflows.estimate import estimate
-from workflows.fleets import FleetSpec
-from workflows.prediction import (
+from workflows.forecast.estimate import estimate
+from workflows.forecast.prediction import (
     WINDOW,
     FleetFigures,
     figures_of,
@@ -24,6 +20,10 @@ from workflows.prediction import (
     run_mode,
     simulated_world,
 )
+from workflows.questions.data_files import load_inputs
+from workflows.running.casting import run_spec
+from workflows.settings.configuration import load_workflow
+from workflows.settings.fleets import FleetSpec
 
 WORKFLOW = """
 name: tiny

@@ -13,7 +13,7 @@ from agents.profile_file import read_measured
 from orchestrator.store import Store
 from tests.workflows.making import recorded_row, write_lines
 from tests.workflows.terminal import moot
-from workflows.profiling import stored_profile
+from workflows.recruiting.profiling import stored_profile
 
 pytestmark = pytest.mark.slow
 

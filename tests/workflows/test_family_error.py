@@ -8,9 +8,9 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from workflows.power import questions_needed
-from workflows.sequential import Decider
-from workflows.sign_flip import holm, holm_adjusted, sign_flip_p
+from workflows.statistics.power import questions_needed
+from workflows.statistics.sequential import Decider
+from workflows.statistics.sign_flip import holm, holm_adjusted, sign_flip_p
 
 pytestmark = pytest.mark.slow
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from workflows import findings
-from workflows.sign_flip import holm
-from workflows.table import Row, chance_row, with_differences
-from workflows.wording import counted_of
+from workflows.comparing import findings
+from workflows.comparing.table import Row, chance_row, with_differences
+from workflows.comparing.wording import counted_of
+from workflows.statistics.sign_flip import holm
 
 
 def row(name: str, values: Sequence[float | None], kind="protocol", calls=10) -> Row:

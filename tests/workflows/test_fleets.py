@@ -13,9 +13,9 @@ from orchestrator.fleet import Fleet
 from orchestrator.local_fleet import LocalFleet
 from orchestrator.ray_fleet import RayFleet
 from protocols.errors import Mistake
-from workflows.configuration import Workflow, load_workflow
-from workflows.fleets import FleetSpec, Where, chosen_fleet, make_fleet
-from workflows.schema import json_schema
+from workflows.settings.configuration import Workflow, load_workflow
+from workflows.settings.fleets import FleetSpec, Where, chosen_fleet, make_fleet
+from workflows.settings.schema import json_schema
 
 WHOLE = {
     "kind": "ray",

@@ -19,9 +19,9 @@ from tests.workflows.played import store_sessions
 from tests.workflows.stored import HOSTILE, some_key, some_outcomes, store_outcomes, tried_twice
 from tests.workflows.terminal import moot
 from workflows import asks_df, replies_df, run, runs_df, sessions_df, verdicts_df
-from workflows.columns import TABLES, TableName
-from workflows.frame_rows import SESSIONS_AT_ONCE
-from workflows.results import run_rows
+from workflows.comparing.results import run_rows
+from workflows.exports.columns import TABLES, TableName
+from workflows.exports.frame_rows import SESSIONS_AT_ONCE
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "data.md"
 MAKERS: dict[TableName, Callable[..., polars.DataFrame]] = {

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from workflows.frontier import Priced, fieller, frontier, gap_recovered, price_of
-from workflows.intervals import Interval
+from workflows.statistics.frontier import Priced, fieller, frontier, gap_recovered, price_of
+from workflows.statistics.intervals import Interval
 
 
 def test_who_is_dominated() -> None:

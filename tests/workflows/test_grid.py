@@ -13,9 +13,9 @@ from orchestrator.store import Store
 from protocols.errors import Mistake
 from tests.workflows.terminal import moot
 from workflows import compare, replay
-from workflows.checks import check_workflow
-from workflows.configuration import Workflow
-from workflows.data_files import load_inputs
+from workflows.checking.checks import check_workflow
+from workflows.questions.data_files import load_inputs
+from workflows.settings.configuration import Workflow
 
 EXPERTS: dict[str, Any] = dict.fromkeys(("d", "e"), "scripted/echo") | {
     "a": "scripted/voter",

@@ -25,9 +25,9 @@ from tests.workflows.played import store_sessions
 from tests.workflows.recorded_sessions import PACKED
 from tests.workflows.stored import HOSTILE, some_key, some_outcomes, store_outcomes, tried_twice
 from tests.workflows.terminal import moot
-from workflows.frame_rows import table_rows
-from workflows.nyu_import import import_nyu
-from workflows.results import run_rows
+from workflows.comparing.results import run_rows
+from workflows.exports.frame_rows import table_rows
+from workflows.nyu.importing import import_nyu
 
 if find_spec("inspect_ai") is None and not os.environ.get("CI"):
     reason = "NOT TESTED: Inspect is not installed; pip install 'moot[inspect]'"
@@ -41,7 +41,7 @@ with warnings.catch_warnings():
     from inspect_ai.model import ModelOutput, ModelUsage, get_model
     from inspect_ai.scorer import choice, match
 
-    from workflows.inspect_solver import make_cast, moot_solver
+    from workflows.exports.inspect_solver import make_cast, moot_solver
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Inspect's own
 
@@ -164,7 +164,7 @@ def test_the_same_export_again_says_the_same() -> None:
 
 
 def test_names_of_protocols_become_names_of_files_of_their_own() -> None:
-    from workflows.inspect_log import _file_name
+    from workflows.exports.inspect_log import _file_name
 
     names = ["a/b", "a b", "../c", "d"]
     made = [_file_name("run", name, names) for name in names]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from workflows.intervals import SCORES, Interval, mean_outcome, resampled_sums, wilson
+from workflows.statistics.intervals import SCORES, Interval, mean_outcome, resampled_sums, wilson
 
 
 def test_missing_is_not_wrong_and_is_bounded() -> None:

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workflows.making import DATA, read_packed
-from workflows.calibration import Forecast, brier_score, log2_score
-from workflows.judge_calibration import (
+from workflows.judges.calibration import (
     COOLEST,
     HOTTEST,
     Temperature,
@@ -22,8 +21,9 @@ from workflows.judge_calibration import (
     forecast_figures,
     split_by_cluster,
 )
-from workflows.judge_report import calibrations
-from workflows.verdict_sources import verdicts_of_file
+from workflows.judges.report import calibrations
+from workflows.judges.sources import verdicts_of_file
+from workflows.statistics.calibration import Forecast, brier_score, log2_score
 
 percents = st.integers(0, 100)
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from tests.workflows.judging import verdict, verdict_set
 from tests.workflows.making import DATA, read_packed
-from workflows.judge_agreement import (
+from workflows.judges.agreement import (
     agreement_figures,
     cohen_kappa,
     krippendorff_alpha,
 )
-from workflows.judge_figures import all_figures, judge_figures, length_effect, transitivity
-from workflows.verdict_sources import verdicts_of_file
-from workflows.verdicts import Pair, Verdict, VerdictSet, exchanged, swapped
+from workflows.judges.figures import all_figures, judge_figures, length_effect, transitivity
+from workflows.judges.sources import verdicts_of_file
+from workflows.judges.verdicts import Pair, Verdict, VerdictSet, exchanged, swapped
 
 LLMBAR = str(DATA / "llmbar.jsonl.gz")
 PANDALM = str(DATA / "pandalm.jsonl.gz")

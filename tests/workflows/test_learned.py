@@ -12,7 +12,7 @@ import yaml
 from protocols.evidence import Evidence, EvidenceQuestion
 from tests.workflows.making import recorded_row, write_lines
 from tests.workflows.terminal import moot
-from workflows.learned import bench_of
+from workflows.settings.learned import bench_of
 
 ANSWERS = {"one": "B", "two": "A", "three": "C"}
 """B is right."""

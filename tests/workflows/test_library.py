@@ -12,7 +12,7 @@ from protocols.registry import PROTOCOLS
 from tests.workflows.terminal import moot
 from workflows.cli.application import VERBS
 from workflows.cli.running import load
-from workflows.configuration import library_workflows, load_workflow
+from workflows.settings.configuration import library_workflows, load_workflow
 
 pytestmark = pytest.mark.slow
 

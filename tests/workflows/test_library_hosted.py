@@ -14,7 +14,7 @@ import pytest
 
 from tests.servers.openai_server import Answer, OpenAIServer
 from tests.workflows.terminal import moot
-from workflows.configuration import library_workflows
+from workflows.settings.configuration import library_workflows
 
 pytestmark = pytest.mark.slow
 MODEL = "openai/some-model"

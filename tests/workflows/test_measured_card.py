@@ -9,7 +9,7 @@ import pytest
 
 from protocols.errors import Mistake
 from tests.workflows.terminal import moot
-from workflows.measured_card import LOAD, NEW_ASK, SIZE, STEP, STEP_ASK, read_measured
+from workflows.forecast.measured_card import LOAD, NEW_ASK, SIZE, STEP, STEP_ASK, read_measured
 
 FIGURES = {LOAD: 2_000.0, STEP: 20.0, STEP_ASK: 0.1, NEW_ASK: 10.0, SIZE: 4.0}
 WORKFLOW = """

@@ -17,11 +17,11 @@ from protocols.profile import PROFILE
 from protocols.question import Question
 from protocols.skills import SKILLS
 from tests.workflows.making import make, recorded_row, write_lines
-from workflows.casting import Casting, run_spec
-from workflows.checks import check_workflow, workflow_warnings
-from workflows.measuring import ProfileSource, profile_source
-from workflows.profiling import save_measured
-from workflows.sections import ProfileSpec
+from workflows.checking.checks import check_workflow, workflow_warnings
+from workflows.recruiting.measuring import ProfileSource, profile_source
+from workflows.recruiting.profiling import save_measured
+from workflows.running.casting import Casting, run_spec
+from workflows.settings.sections import ProfileSpec
 
 MODELS = {"good": "good", "bad": "bad"}
 

@@ -14,9 +14,9 @@ from protocols.errors import Mistake
 from protocols.question import Question
 from tests.workflows.making import recorded_row, write_lines
 from tests.workflows.terminal import moot
-from workflows.findings import Pair
-from workflows.needed import SUPPOSED, needed
-from workflows.stats import paired_difference
+from workflows.comparing.findings import Pair
+from workflows.forecast.needed import SUPPOSED, needed
+from workflows.statistics.paired import paired_difference
 
 
 def questions(count: int, unit: int = 1) -> list[Question]:

@@ -28,9 +28,9 @@ from tests.workflows.recorded_sessions import (
     speeches,
     votes,
 )
-from workflows.nyu_folding import Folded
-from workflows.nyu_import import import_nyu
-from workflows.results import answer_key
+from workflows.comparing.results import answer_key
+from workflows.nyu.folding import Folded
+from workflows.nyu.importing import import_nyu
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.errors import Mistake
-from workflows.overrides import apply_override, parse_override, path_text
+from workflows.settings.overrides import apply_override, parse_override, path_text
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from tests.workflows.pages import Read, cells, read_page
 from tests.workflows.played import store_sessions
 from tests.workflows.terminal import ROOT, moot
 from workflows import run
+from workflows.comparing.report import report
+from workflows.comparing.spend import Spending
 from workflows.demo import QUICK
 from workflows.page.breakdowns import told_apart
 from workflows.page.drawing import FONT, SERIES, Words, folded, text_width, ticks
@@ -27,8 +29,6 @@ from workflows.page.material import Session, lanes_of, read_material
 from workflows.page.parts import DASH, FEW, Section
 from workflows.page.render import Page, broken, make_page
 from workflows.page.speeches import LONGEST, SHOWN, chosen_questions, cleaned, differing, speech
-from workflows.report import report
-from workflows.spend import Spending
 
 HOSTILE = (
     "</div><script>alert(1)</script><img src=x onerror=alert(1)>\x00\x1b[31m\u202egnp\n"
@@ -124,7 +124,7 @@ def test_runs_beside_each_other(store: str) -> None:
 
 def test_the_same_store_gives_the_same_bytes(store: str) -> None:
     code = (
-        "import sys; from workflows.report import report; "
+        "import sys; from workflows.comparing.report import report; "
         "report('oversight', store=sys.argv[1]).save(sys.argv[2])"
     )
     saved = []
@@ -248,11 +248,11 @@ def test_imported_sessions_have_the_figures_of_their_source(tmp_path: Path) -> N
 
 
 def test_missing_unread_and_open_are_told_apart() -> None:
-    from workflows.answer_key import AnswerKey
+    from workflows.comparing.table import Scored, protocol_row
     from workflows.page.figures import bounds_of
     from workflows.page.material import Lane
     from workflows.page.sections import results
-    from workflows.table import Scored, protocol_row
+    from workflows.questions.answer_key import AnswerKey
 
     key = AnswerKey(gold=dict.fromkeys("abcdef", "A"), kinds=dict.fromkeys("abcdef", "choice"))
     outcomes = {

@@ -10,8 +10,8 @@ from protocols.errors import Mistake
 from protocols.parsing import canonical_answer
 from protocols.question import Question
 from tests.workflows.making import DATA, load, recorded_row, write_lines
-from workflows.pairing import made_numbers, pair_questions
-from workflows.sections import PairSpec
+from workflows.questions.pairing import made_numbers, pair_questions
+from workflows.settings.sections import PairSpec
 
 
 def many(n: int = 400) -> tuple[Question, ...]:

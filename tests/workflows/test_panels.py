@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.workflows.judging import verdict_set
 from tests.workflows.making import DATA, read_packed
-from workflows.panels import (
+from workflows.judges.panels import (
     EXAM_WEIGHTS,
     accuracies,
     exam_weights,
@@ -22,9 +22,9 @@ from workflows.panels import (
     peer_rank,
     weighted_vote,
 )
-from workflows.stats import paired_difference
-from workflows.verdict_sources import verdicts_of_file
-from workflows.verdicts import RawVote, exchanged
+from workflows.judges.sources import verdicts_of_file
+from workflows.judges.verdicts import RawVote, exchanged
+from workflows.statistics.paired import paired_difference
 
 raw = st.sampled_from(["1", "2", "tie", None])
 ballots = st.dictionaries(st.sampled_from("abcde"), raw)

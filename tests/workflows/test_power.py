@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from workflows.power import (
+from workflows.statistics.power import (
     MOST,
     design_effect,
     measured_design_effect,
@@ -18,7 +18,7 @@ from workflows.power import (
     questions_needed,
     smallest_difference,
 )
-from workflows.sign_flip import sign_flip_p
+from workflows.statistics.sign_flip import sign_flip_p
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 from protocols.plurality import Plurality
 from protocols.registry import PROTOCOLS
 from tests.workflows.terminal import moot
-from workflows.describing import module_doc, own_doc, parameters_of, price_of
-from workflows.protocol_docs import _folded, _schedule, protocols_page
+from workflows.catalogue.describing import module_doc, own_doc, parameters_of, price_of
+from workflows.catalogue.protocol_docs import _folded, _schedule, protocols_page
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "protocols.md"
 
 def test_the_published_page_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == protocols_page(), (
-        "write it anew: python -m workflows.protocol_docs docs/protocols.md"
+        "write it anew: python -m workflows.catalogue.protocol_docs docs/protocols.md"
     )
 
 

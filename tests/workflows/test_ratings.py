@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflows.ratings import (
+from workflows.statistics.ratings import (
     RATING_RESAMPLES,
     bradley_terry,
     connected_groups,

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from protocols.outcome import Outcome, Status, failed_outcome
-from workflows.answer_key import AnswerKey
-from workflows.findings import by_round as sentences
-from workflows.rounds import FirstAnswers, Round, by_round, first_answers
-from workflows.table import Row, Scored, protocol_row
+from workflows.comparing.findings import by_round as sentences
+from workflows.comparing.rounds import FirstAnswers, Round, by_round, first_answers
+from workflows.comparing.table import Row, Scored, protocol_row
+from workflows.questions.answer_key import AnswerKey
 
 KEY = AnswerKey(
     gold={"q": "A", "r": "A", "t": "A", "number": "4"},

@@ -21,9 +21,9 @@ from protocols.routing.group import TEAMS
 from protocols.routing.measured import measured_pool
 from tests.workflows.making import make, recorded_row, write_lines
 from tests.workflows.terminal import moot
-from workflows.casting import run_spec
-from workflows.recruited import recruitment_lines
-from workflows.settling import announce
+from workflows.recruiting.recruited import recruitment_lines
+from workflows.running.casting import run_spec
+from workflows.running.settling import announce
 
 RULES: list[dict[str, Any]] = [
     {"kind": "plurality"},
@@ -383,7 +383,7 @@ def test_graphs_that_cannot_be(arguments: list[str], said: str) -> None:
 
 
 def test_labels_do_not_cover_one_another() -> None:
-    from workflows.recruitment_picture import _columns, places_of
+    from workflows.recruiting.recruitment_picture import _columns, places_of
 
     nodes = [{"id": "question:q", "kind": "question", "label": "q"}]
     nodes += [{"id": f"skill:{n}", "kind": "skill", "label": f"{n}"} for n in range(3)]

@@ -14,7 +14,7 @@ import pytest
 from protocols.routing.rules import RULES
 from tests.workflows.making import DATA
 from tests.workflows.terminal import moot
-from workflows.configuration import load_workflow
+from workflows.settings.configuration import load_workflow
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "routing.md"
 TEXT = PAGE.read_text(encoding="utf-8")

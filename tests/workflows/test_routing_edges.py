@@ -11,7 +11,7 @@ import pytest
 
 from tests.workflows.making import recorded_row, write_lines
 from tests.workflows.terminal import moot
-from workflows.configuration import load_workflow
+from workflows.settings.configuration import load_workflow
 
 NAMES = [spec.name or spec.kind for spec in load_workflow("routing").protocols]
 CHANCE = {"random_expert", "symbolic_moe", "symbolic_moe_trimmed"}

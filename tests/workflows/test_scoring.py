@@ -10,8 +10,8 @@ import yaml
 
 from tests.workflows.making import make, recorded_row, write_lines
 from tests.workflows.terminal import moot
-from workflows.checks import check_workflow
-from workflows.transcripts import transcript
+from workflows.checking.checks import check_workflow
+from workflows.exports.transcripts import transcript
 
 ABLE: dict[str, Any] = {
     name: {"model": "scripted/voter", "sampling": {"temperature": place / 10}}

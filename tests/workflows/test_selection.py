@@ -15,7 +15,14 @@ from protocols.profile import PROFILE
 from protocols.registry import make_protocol
 from protocols.skills import SKILLS, skills_asset
 from tests.protocols.examples import cast_of
-from workflows.selection import Answers, Tried, cross_validated, folds_of, selected, selection
+from workflows.recruiting.selection import (
+    Answers,
+    Tried,
+    cross_validated,
+    folds_of,
+    selected,
+    selection,
+)
 
 THREE = Evidence(
     questions=tuple(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflows.sequential import Decider, Saved
-from workflows.sign_flip import holm
+from workflows.statistics.sequential import Decider, Saved
+from workflows.statistics.sign_flip import holm
 
 VALUES = st.sampled_from([-1.0, -0.5, 0.0, 1 / 3, 1.0])
 

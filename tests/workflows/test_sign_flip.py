@@ -13,7 +13,13 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from workflows.sign_flip import holm, holm_adjusted, holm_sizes, sign_flip_interval, sign_flip_p
+from workflows.statistics.sign_flip import (
+    holm,
+    holm_adjusted,
+    holm_sizes,
+    sign_flip_interval,
+    sign_flip_p,
+)
 
 THOUSANDTHS = st.integers(1, 1000).flatmap(lambda n: st.sampled_from([-n / 1000, n / 1000]))
 DIFFERENCES = st.lists(st.sampled_from([-1, -0.5, -1 / 3, 0, 0.2, 0.7, 1]), max_size=9)

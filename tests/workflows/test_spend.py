@@ -14,12 +14,12 @@ from protocols.replies import Reply, Usage
 from tests.workflows.making import recorded_row, write_lines
 from tests.workflows.stored import some_key, store_outcomes, tried_twice
 from workflows import compare, fork
-from workflows.answer_key import AnswerKey
-from workflows.comparison import Comparison
-from workflows.draws import Draw, Seated
-from workflows.equal_spend import equal_spend
-from workflows.spend import ProtocolSpend, Spend, Spending, read_spending
-from workflows.table import Row, Scored, protocol_row
+from workflows.comparing.comparison import Comparison
+from workflows.comparing.draws import Draw, Seated
+from workflows.comparing.equal_spend import equal_spend
+from workflows.comparing.spend import ProtocolSpend, Spend, Spending, read_spending
+from workflows.comparing.table import Row, Scored, protocol_row
+from workflows.questions.answer_key import AnswerKey
 
 NYU = {"path": "moot:nyu_passages", "limit": 4}
 ROSTER = {"debater": "offline/quote-debater", "judge": "offline/lexical-judge"}

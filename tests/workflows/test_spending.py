@@ -13,8 +13,8 @@ from orchestrator.store import Store
 from protocols.errors import Mistake
 from tests.workflows.terminal import moot
 from workflows import run
-from workflows.configuration import Workflow
-from workflows.spending import age_s, dollars
+from workflows.settings.configuration import Workflow
+from workflows.settings.spending import age_s, dollars
 
 QUESTIONS = 12
 WORKFLOW = """

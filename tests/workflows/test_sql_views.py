@@ -20,9 +20,9 @@ from protocols.replies import Reply
 from tests import postgres
 from tests.workflows.played import store_sessions
 from tests.workflows.stored import some_key, some_outcomes, store_outcomes, tried_twice
-from workflows.columns import TABLES, TableName
-from workflows.frame_rows import table_rows
-from workflows.results import run_rows
+from workflows.comparing.results import run_rows
+from workflows.exports.columns import TABLES, TableName
+from workflows.exports.frame_rows import table_rows
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "data.md"
 QUERIES: dict[str, str] = dict(

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from protocols.outcome import Outcome
-from workflows import findings
-from workflows.answer_key import AnswerKey
-from workflows.intervals import SCORES
-from workflows.stats import mean_interval, paired_difference, sign_flip_p, wilson
-from workflows.table import Row, Scored, protocol_row
+from workflows.comparing import findings
+from workflows.comparing.table import Row, Scored, protocol_row
+from workflows.questions.answer_key import AnswerKey
+from workflows.statistics.intervals import SCORES
+from workflows.statistics.paired import mean_interval, paired_difference, sign_flip_p, wilson
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 10), (3, 10), (10, 10), (231, 400)])

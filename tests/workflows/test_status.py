@@ -22,8 +22,8 @@ from tests.orchestrator.store_examples import an_ask, change, new_run, new_sessi
 from tests.workflows.terminal import moot
 from workflows.cli.cluster import run_name, shown_store
 from workflows.cli.watching import _behind, last_line, lines
-from workflows.configuration import load_workflow
-from workflows.status import RunState, run_state, run_states
+from workflows.running.status import RunState, run_state, run_states
+from workflows.settings.configuration import load_workflow
 
 FIGURES = {
     "sessions_done": 2,

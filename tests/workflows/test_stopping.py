@@ -17,10 +17,10 @@ from protocols.question import Question
 from tests.workflows.making import recorded_row, write_lines
 from tests.workflows.stored import store_outcomes
 from tests.workflows.terminal import moot
-from workflows.answer_key import AnswerKey
 from workflows.api import run
-from workflows.configuration import Workflow
-from workflows.stopping import Stopper, check_decidable, run_until_decided
+from workflows.questions.answer_key import AnswerKey
+from workflows.running.stopping import Stopper, check_decidable, run_until_decided
+from workflows.settings.configuration import Workflow
 
 PROTOCOLS = [
     {"kind": "direct_answer", "name": name, "cast": {"judge": name}} for name in ("good", "bad")

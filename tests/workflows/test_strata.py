@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from protocols.outcome import Outcome, failed_outcome
-from workflows.answer_key import AnswerKey
-from workflows.findings import by_stratum
-from workflows.strata import Stratum, strata, stratum_scores
-from workflows.table import Scored, protocol_row
+from workflows.comparing.findings import by_stratum
+from workflows.comparing.strata import Stratum, strata, stratum_scores
+from workflows.comparing.table import Scored, protocol_row
+from workflows.questions.answer_key import AnswerKey
 
 KEY = AnswerKey(gold={"q": "A", "r": "B"}, kinds={"q": "choice", "r": "choice", "s": "choice"})
 FOR_A, FOR_B, EVEN = (0.8, 0.2), (0.1, 0.9), (0.5, 0.5)

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflows.strong_weak import Sent, StrongWeak, area, first_share, recovered, strong_weak
+from workflows.recruiting.strong_weak import (
+    Sent,
+    StrongWeak,
+    area,
+    first_share,
+    recovered,
+    strong_weak,
+)
 
 
 def figures(

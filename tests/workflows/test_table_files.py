@@ -18,8 +18,8 @@ from tests.workflows.played import store_sessions
 from tests.workflows.recorded_sessions import PACKED
 from tests.workflows.stored import HOSTILE, some_key, some_outcomes, store_outcomes, tried_twice
 from tests.workflows.terminal import moot
-from workflows.columns import SCHEMA, TABLES, TableName
-from workflows.nyu_import import import_nyu
+from workflows.exports.columns import SCHEMA, TABLES, TableName
+from workflows.nyu.importing import import_nyu
 
 READERS: dict[str, Callable[[str], Any]] = {
     "json": json.loads,

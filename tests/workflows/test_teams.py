@@ -10,9 +10,9 @@ import pytest
 
 from protocols.plurality import Plurality
 from tests.workflows.terminal import moot
-from workflows.casting import Casting
-from workflows.configuration import load_workflow
-from workflows.data_files import load_inputs
+from workflows.questions.data_files import load_inputs
+from workflows.running.casting import Casting
+from workflows.settings.configuration import load_workflow
 
 PANEL = "panel-judge"
 FEW = ("--set", "questions.limit=3", "--store", "teams.db")

@@ -14,9 +14,9 @@ from protocols.replies import DistributionSource, Reply, failed
 from tests.protocols.examples import BY_NAME, EXAMPLES, PAIR, Example, cast_of
 from tests.protocols.harness import says
 from tests.workflows.played import example_records
-from workflows.endings import course, verdict
-from workflows.export import Record
-from workflows.transcripts import transcript
+from workflows.exports.endings import course, verdict
+from workflows.exports.export import Record
+from workflows.exports.transcripts import transcript
 
 
 async def told(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportions_ztest
 
-from workflows.unpaired import (
+from workflows.statistics.unpaired import (
     Observed,
     clustered_difference,
     two_proportions,

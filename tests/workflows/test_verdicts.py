@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workflows.judging import ABSENT, verdict
-from workflows.verdicts import (
+from workflows.judges.verdicts import (
     RULES,
     Reading,
     Verdict,

@@ -51,7 +51,7 @@ def cache(
 
 
 def _age_s(text: str | None) -> float:
-    from workflows.spending import age_s
+    from workflows.settings.spending import age_s
 
     if text is None:
         raise Mistake("prune needs to know what is too old: --max-age 30d")
@@ -78,7 +78,7 @@ def _list(store: str, *, as_json: bool) -> None:
 
 
 def _cells(one: CachedModel) -> tuple[str, ...]:
-    from workflows.spending import dollars
+    from workflows.settings.spending import dollars
 
     times = (text[:16].replace("T", " ") for text in (one.oldest, one.newest))
     return (one.model, f"{one.entries:,}", *times, dollars(one.list_price))

@@ -17,7 +17,7 @@ from workflows.cli.screen import command_name, put, put_json, say
 
 if TYPE_CHECKING:
     from orchestrator.submit import JobResult
-    from workflows.configuration import Workflow
+    from workflows.settings.configuration import Workflow
 
 Dashboard = Annotated[
     str | None,
@@ -86,8 +86,8 @@ def _note(workflow: Workflow) -> None:
 
 def run_name(workflow: Workflow) -> str:
     """Return the name of the run that a workflow makes, unless ``--new`` gives it another."""
-    from workflows.casting import run_spec
-    from workflows.data_files import load_inputs
+    from workflows.questions.data_files import load_inputs
+    from workflows.running.casting import run_spec
 
     return run_spec(workflow, load_inputs(workflow)).name
 

@@ -10,8 +10,8 @@ from protocols.errors import Mistake
 from workflows.cli.pricing import put_priced
 from workflows.cli.screen import put, put_json, put_table, say
 from workflows.cli.tables import denominator, put_pairs, put_wrapped, table_of
-from workflows.comparison import Comparison
-from workflows.findings import by_round, counted, sorted_rows
+from workflows.comparing.comparison import Comparison
+from workflows.comparing.findings import by_round, counted, sorted_rows
 from workflows.simulated import simulated_line
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def is_workflow(targets: Sequence[str]) -> bool:
     Raises:
         Mistake: one file is named that is not there.
     """
-    from workflows.configuration import find_workflow
+    from workflows.settings.configuration import find_workflow
 
     try:
         find_workflow(targets[0])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workflows.cli.screen import put, put_table
-from workflows.spending import dollars
+from workflows.settings.spending import dollars
 
 if TYPE_CHECKING:
     from orchestrator.store import Lengths
-    from workflows.cost import Cost, Span
+    from workflows.forecast.cost import Cost, Span
 
 
 def measured(store: str, name: str) -> list[Lengths]:

@@ -13,7 +13,7 @@ from workflows.cli.screen import DASH, near, number, put, put_json, put_table, s
 from workflows.cli.tables import put_wrapped
 
 if TYPE_CHECKING:
-    from workflows.crossplay import Accuracy, Crossplay, Rating
+    from workflows.running.crossplay import Accuracy, Crossplay, Rating
 
 HEADER = ("debater", "rating", "95 % interval", "debates", "given", "right side", "wrong side")
 JUDGE = ("debaters", "mean rating", "judge right", "95 % interval", "questions")
@@ -33,8 +33,8 @@ def crossplay(
 
     Example: moot crossplay crossplay --set questions.limit=10
     """
-    from workflows.configuration import find_workflow
-    from workflows.crossplay import read_crossplay
+    from workflows.running.crossplay import read_crossplay
+    from workflows.settings.configuration import find_workflow
 
     try:
         find_workflow(target)

@@ -9,12 +9,12 @@ import typer
 from workflows.cli.running import check_keys, close
 from workflows.cli.screen import near, number, put, put_json, put_table, say
 from workflows.cli.tables import p_text, put_wrapped
-from workflows.findings import points, signed_interval
+from workflows.comparing.findings import points, signed_interval
 from workflows.simulated import simulated_line
 
 if TYPE_CHECKING:
-    from workflows.configuration import Workflow
-    from workflows.stopping import Decision
+    from workflows.running.stopping import Decision
+    from workflows.settings.configuration import Workflow
 
 HEADER = ("first", "less second", "points", "interval (Holm)", "p (Holm)", "units", "decided after")
 
@@ -28,7 +28,7 @@ def compare_until_decided(workflow: Workflow, *, as_json: bool) -> None:
     """
     from workflows.api import run as run_workflow
     from workflows.cli.progress import Watch
-    from workflows.stopping import Stopper, check_decidable
+    from workflows.running.stopping import Stopper, check_decidable
 
     check_keys(workflow)
     check_decidable(workflow)

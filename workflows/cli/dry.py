@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from protocols.contract import CallBound
 from protocols.teams import staffed_calls
 from workflows.cli.screen import put, put_json, say
-from workflows.wording import counted_of
+from workflows.comparing.wording import counted_of
 
 if TYPE_CHECKING:
     from orchestrator.run import Prepared
     from orchestrator.spec import RunSpec
-    from workflows.configuration import Workflow
+    from workflows.settings.configuration import Workflow
 
 
 def put_plan(workflow: Workflow, *, new: bool, as_json: bool) -> None:
@@ -22,10 +22,10 @@ def put_plan(workflow: Workflow, *, new: bool, as_json: bool) -> None:
     Raises:
         Mistake: the workflow cannot be run.
     """
-    from workflows.casting import run_spec
     from workflows.cli.running import check_keys
-    from workflows.data_files import load_inputs
-    from workflows.spending import check_budget
+    from workflows.questions.data_files import load_inputs
+    from workflows.running.casting import run_spec
+    from workflows.settings.spending import check_budget
 
     check_keys(workflow)
     spec = run_spec(workflow, load_inputs(workflow))

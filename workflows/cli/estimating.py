@@ -10,15 +10,15 @@ import typer
 from protocols.errors import Mistake
 from workflows.cli import options
 from workflows.cli.screen import DASH, number, put, put_json, put_table, say
-from workflows.wording import counted_of
+from workflows.comparing.wording import counted_of
 
 if TYPE_CHECKING:
     from orchestrator.spec import RunSpec
     from protocols.contract import CallBound
-    from workflows.configuration import Workflow
-    from workflows.estimate import Estimate
-    from workflows.needed import Needed
-    from workflows.prediction import FleetFigures, Prediction
+    from workflows.forecast.estimate import Estimate
+    from workflows.forecast.needed import Needed
+    from workflows.forecast.prediction import FleetFigures, Prediction
+    from workflows.settings.configuration import Workflow
 
 FLEET = "The simulated fleet"
 SHARED = (
@@ -163,14 +163,14 @@ def _estimate(
 ) -> None:
     """Estimate and print; `given` are the figures of a fleet to simulate, None: of none."""
     from orchestrator.sharing import sharing_entries
-    from workflows.casting import run_spec
     from workflows.cli.costing import measured, put_cost
     from workflows.cli.needing import put_needed
     from workflows.cli.running import load
-    from workflows.cost import cost
-    from workflows.data_files import load_inputs
-    from workflows.estimate import estimate as count
-    from workflows.prediction import figures_of
+    from workflows.forecast.cost import cost
+    from workflows.forecast.estimate import estimate as count
+    from workflows.forecast.prediction import figures_of
+    from workflows.questions.data_files import load_inputs
+    from workflows.running.casting import run_spec
 
     measure = tokens is None
     if card is not None and given is not None:
@@ -217,8 +217,8 @@ def _needed(
 
 def _measured(card: Path, given: dict[str, Any]) -> dict[str, Any]:
     """Return the figures that are given, and those that were measured for what is not."""
-    from workflows.measured_card import read_measured
-    from workflows.prediction import FleetFigures
+    from workflows.forecast.measured_card import read_measured
+    from workflows.forecast.prediction import FleetFigures
 
     tokens = given["tokens"] or FleetFigures().tokens
     said = {name: value for name, value in given.items() if value is not None}
@@ -228,7 +228,7 @@ def _measured(card: Path, given: dict[str, Any]) -> dict[str, Any]:
 def _predict(
     workflow: Workflow, spec: RunSpec, figures: FleetFigures, sample: int, *, measure: bool
 ) -> Prediction:
-    from workflows.prediction import measured_lengths, predict
+    from workflows.forecast.prediction import measured_lengths, predict
 
     sessions = len(spec.questions) * len(spec.entries) * spec.repeats
     say(f"simulating {counted_of(min(sample, sessions), 'session')}")

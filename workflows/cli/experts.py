@@ -14,12 +14,12 @@ from workflows.cli.learning import put_or_write
 from workflows.cli.running import close, load, perform
 from workflows.cli.screen import command_name, near, put, put_json, say
 from workflows.cli.tables import put_wrapped
-from workflows.wording import counted_of
+from workflows.comparing.wording import counted_of
 
 if TYPE_CHECKING:
     from agents.profile_file import Measured
-    from workflows.configuration import Workflow
-    from workflows.exams import Exam
+    from workflows.recruiting.exams import Exam
+    from workflows.settings.configuration import Workflow
 
 Annotating = Annotated[
     str | None, typer.Option("--annotator", metavar="EXPERT", help="Names the skills.")
@@ -99,7 +99,7 @@ def profile(
 
 
 def _found(source: str | None, store: str) -> Measured:
-    from workflows.profiling import find_measured
+    from workflows.recruiting.profiling import find_measured
 
     return find_measured(source, store)[1]
 
@@ -108,8 +108,8 @@ def _measure(store: str, run_id: int, skills: str, base: Measured | None) -> tup
     """Grade what a run recorded, add it to what was measured before, and keep it."""
     from orchestrator.store import Store
     from workflows.api import find_run
-    from workflows.exams import read_exam
-    from workflows.profiling import save_measured
+    from workflows.recruiting.exams import read_exam
+    from workflows.recruiting.profiling import save_measured
 
     with Store.open(store) as opened:
         run = find_run(opened, str(run_id))
@@ -148,7 +148,7 @@ def _name(skills: str) -> Any:
 
 def _written_skills(workflow: Workflow) -> str:
     """Return who names skills by the workflow's own protocols: the data where none does."""
-    from workflows.results import NAMES_SKILLS
+    from workflows.comparing.results import NAMES_SKILLS
 
     for spec in workflow.protocols:
         if spec.kind == NAMES_SKILLS:
@@ -157,9 +157,9 @@ def _written_skills(workflow: Workflow) -> str:
 
 
 def _exam(workflow: Workflow, skills: str, annotator: str | None, menu: str | None) -> Workflow:
-    from workflows.casting import Casting
-    from workflows.data_files import load_inputs
-    from workflows.exams import exam_workflow
+    from workflows.questions.data_files import load_inputs
+    from workflows.recruiting.exams import exam_workflow
+    from workflows.running.casting import Casting
 
     name = _name(skills)
     if menu is not None and name != "menu":
@@ -189,7 +189,7 @@ def _menu(menu: str | None) -> Any:
 
 def _told(name: str, measured: Measured) -> dict[str, Any]:
     """Return measured experts as JSON: each expert with its scores by skill."""
-    from workflows.profile_table import expert_lines
+    from workflows.recruiting.profile_table import expert_lines
 
     return {
         "profile": name,
@@ -223,7 +223,7 @@ def name_skills(
     """
     from orchestrator.store import Store
     from workflows.api import find_run
-    from workflows.naming import named_like, naming_workflow, read_skills
+    from workflows.recruiting.naming import named_like, naming_workflow, read_skills
 
     loaded = load(workflow, settings, None, store)
     measured = _found(like, loaded.store)
@@ -273,7 +273,7 @@ def match(
     """
     from agents.roster import Roster
     from agents.settings import read_yaml
-    from workflows.naming import matches_of
+    from workflows.recruiting.naming import matches_of
 
     measured = _found(like, store)
     content = read_yaml(skills)
@@ -302,11 +302,11 @@ def show(
 
     Example: moot experts show profile.json --png profile.png
     """
-    from workflows.profiling import find_measured
+    from workflows.recruiting.profiling import find_measured
 
     name, measured = find_measured(source, store)
     if picture is not None:
-        from workflows.heat_map import draw_profile
+        from workflows.recruiting.heat_map import draw_profile
 
         draw_profile(measured, picture, title=name)
     if as_json:

@@ -16,7 +16,7 @@ from workflows.cli.screen import put_json, say
 
 if TYPE_CHECKING:
     from orchestrator.store import RunRow, Store
-    from workflows.conversations import Transcripts
+    from workflows.settings.conversations import Transcripts
 
 FORMATS = ("jsonl", "transcripts", "questions", "parquet", "csv", "inspect")
 _WHAT = {"jsonl": "session", "transcripts": "transcript", "questions": "question"}
@@ -108,12 +108,12 @@ def _check(to: str, folder: Path | None, out: Path | None, as_json: bool) -> Non
 def _write_folder(store: Store, run: RunRow, folder: Path, to: str) -> dict[str, Any]:
     """Write the tables of a run, or its logs; return what was written, by name."""
     if to == "inspect":
-        from workflows.inspect_log import write_inspect_logs
+        from workflows.exports.inspect_log import write_inspect_logs
 
         logs = write_inspect_logs(store, run, folder)
         return {name: {"path": str(path), "rows": rows} for name, (path, rows) in logs.items()}
-    from workflows.table_files import FORMATS as TABLES
-    from workflows.table_files import write_tables
+    from workflows.exports.table_files import FORMATS as TABLES
+    from workflows.exports.table_files import write_tables
 
     chosen = next(one for one in TABLES if one == to)
     counts = write_tables(store, run, folder, chosen)
@@ -133,8 +133,8 @@ def _write_lines(
     conversation: int,
 ) -> int:
     """Write a run to one file, or to standard output; return how many of its things."""
-    from workflows.conversations import run_questions, run_transcripts
-    from workflows.export import session_records
+    from workflows.exports.export import session_records
+    from workflows.settings.conversations import run_questions, run_transcripts
 
     records = session_records(store, run)
     if to == "transcripts":

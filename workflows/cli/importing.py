@@ -10,10 +10,10 @@ from protocols.errors import Mistake
 from workflows.cli import options
 from workflows.cli.screen import command_name, near, put, put_json, say, store_option
 from workflows.cli.tables import put_wrapped
-from workflows.wording import counted_of
+from workflows.comparing.wording import counted_of
 
 if TYPE_CHECKING:
-    from workflows.nyu_import import Imported
+    from workflows.nyu.importing import Imported
 
 KINDS = ("nyu",)
 SHOWN = 5
@@ -45,8 +45,8 @@ def import_sessions(
 
     Example: moot import nyu sessions.jsonl --store nyu.db --report
     """
-    from workflows.nyu_import import import_nyu
-    from workflows.report import report as make_report
+    from workflows.comparing.report import report as make_report
+    from workflows.nyu.importing import import_nyu
 
     if kind not in KINDS:
         raise Mistake(f"cannot import {kind!r}; there is {', '.join(KINDS)}")

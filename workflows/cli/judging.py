@@ -10,17 +10,17 @@ from protocols.errors import Mistake
 from workflows.cli import options
 from workflows.cli.screen import DASH, number, put, put_json, put_table
 from workflows.cli.tables import p_text, put_wrapped
-from workflows.findings import points, signed_interval
-from workflows.wording import counted_of
+from workflows.comparing.findings import points, signed_interval
+from workflows.comparing.wording import counted_of
 
 if TYPE_CHECKING:
-    from workflows.intervals import MeanOutcome
-    from workflows.judge_agreement import AgreementFigures
-    from workflows.judge_calibration import After, ForecastFigures, Kept
-    from workflows.judge_figures import Excess, JudgeFigures
-    from workflows.judge_report import JudgeReport
-    from workflows.panels import Panels
-    from workflows.verdicts import Rule, Tie, VerdictSet
+    from workflows.judges.agreement import AgreementFigures
+    from workflows.judges.calibration import After, ForecastFigures, Kept
+    from workflows.judges.figures import Excess, JudgeFigures
+    from workflows.judges.panels import Panels
+    from workflows.judges.report import JudgeReport
+    from workflows.judges.verdicts import Rule, Tie, VerdictSet
+    from workflows.statistics.intervals import MeanOutcome
 
 BOTH = ("flips", "first", "both right", "consistent")
 """Columns that need both orders."""
@@ -75,7 +75,7 @@ def judges(
 
     Example: moot judges votes.jsonl --sessions debates.jsonl
     """
-    from workflows.judge_report import judge_report
+    from workflows.judges.report import judge_report
 
     how, scored = _rule(rule), _tie(tie)
     named = [*(target or []), *(sessions or [])]
@@ -93,7 +93,7 @@ def judges(
 
 
 def _rule(text: str) -> Rule:
-    from workflows.verdicts import RULES
+    from workflows.judges.verdicts import RULES
 
     for one in RULES:
         if one == text:
@@ -102,7 +102,7 @@ def _rule(text: str) -> Rule:
 
 
 def _tie(text: str | None) -> Tie | None:
-    from workflows.verdicts import Tie as Ties
+    from workflows.judges.verdicts import Tie as Ties
 
     if text is None:
         return None
@@ -117,9 +117,9 @@ def _verdicts(target: str, store: str) -> VerdictSet:
     """Return the verdicts of a file, or of a run where there is no such file."""
     from pathlib import Path
 
-    from workflows.run_verdicts import verdicts_of_run
-    from workflows.sources import PACKED
-    from workflows.verdict_sources import verdicts_of_file
+    from workflows.judges.run_verdicts import verdicts_of_run
+    from workflows.judges.sources import verdicts_of_file
+    from workflows.questions.sources import PACKED
 
     place = Path(target).expanduser()
     if target.startswith(PACKED) or place.exists():

@@ -11,7 +11,7 @@ import typer
 from protocols.errors import Mistake
 from workflows.cli import options
 from workflows.cli.screen import put_json, say
-from workflows.wording import counted_of
+from workflows.comparing.wording import counted_of
 
 Out = Annotated[
     str | None, typer.Option("--out", metavar="FILE.json", help="Where the asset is written.")
@@ -43,7 +43,7 @@ def bench(
 
     Example: moot experts bench learn.jsonl --out bench.json --questions bench.jsonl
     """
-    from workflows.learned import read_bench
+    from workflows.settings.learned import read_bench
 
     made = read_bench(source, store, texts, seed=seed)
     put_or_write(made.content, out, counted_of(len(made.content), "question"))
@@ -75,7 +75,7 @@ def aggregators(
     """
     from orchestrator.store import Store
     from workflows.api import find_run
-    from workflows.learned import bench_scores, chosen_by_task
+    from workflows.settings.learned import bench_scores, chosen_by_task
 
     with Store.read(store) as opened:
         asset = bench_scores(opened, find_run(opened, run), per=per, least=least)
@@ -105,7 +105,7 @@ def memory(
     """
     from orchestrator.store import Store
     from workflows.api import find_run
-    from workflows.learned import read_memory, run_memory
+    from workflows.settings.learned import read_memory, run_memory
 
     base = None if add is None else read_memory(add)
     with Store.read(store) as opened:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from workflows.cli.screen import number, put, put_table
 from workflows.cli.tables import put_wrapped
-from workflows.findings import BEST_SINGLE
-from workflows.needed import Needed, earlier_pairs, needed
-from workflows.power import MOST
-from workflows.wording import counted_of
+from workflows.comparing.findings import BEST_SINGLE
+from workflows.comparing.wording import counted_of
+from workflows.forecast.needed import Needed, earlier_pairs, needed
+from workflows.statistics.power import MOST
 
 if TYPE_CHECKING:
     from orchestrator.spec import RunSpec

@@ -144,7 +144,7 @@ def parameter_options(given: list[str] | None) -> dict[str, Any]:
     Raises:
         Mistake: one of them is not PARAMETER=VALUE.
     """
-    from workflows.overrides import parse_override
+    from workflows.settings.overrides import parse_override
 
     found: dict[str, Any] = {}
     for text in given or []:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from protocols.errors import Mistake
 from workflows.cli.screen import say
-from workflows.wording import counted_of
+from workflows.comparing.wording import counted_of
 
 
 def put_pages(

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from workflows.cli.screen import DASH, number, put, put_table
 from workflows.cli.tables import put_wrapped
-from workflows.comparison import Comparison
-from workflows.equal_spend import EqualSpend
-from workflows.findings import points, signed_interval
-from workflows.frontier import Placed
-from workflows.spend import NAMES, ProtocolSpend
+from workflows.comparing.comparison import Comparison
+from workflows.comparing.equal_spend import EqualSpend
+from workflows.comparing.findings import points, signed_interval
+from workflows.comparing.spend import NAMES, ProtocolSpend
+from workflows.statistics.frontier import Placed
 
 SPEND = ("protocol", "price", "calls", "tokens in", "out", "reasoning", "seconds", "judge", "paid")
 FRONTIER = ("protocol", "accuracy", "a question", "95 % interval", "frontier")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from agents.annotators import ANNOTATORS
 from workflows.cli.screen import DASH, number, put, put_table
 from workflows.cli.tables import put_wrapped
-from workflows.profile_table import ExpertLine, common_skills, expert_lines, shortened
+from workflows.recruiting.profile_table import ExpertLine, common_skills, expert_lines, shortened
 
 if TYPE_CHECKING:
     from agents.profile_file import Measured
-    from workflows.exams import Price
+    from workflows.recruiting.exams import Price
 
 SKILLS_SHOWN = 20
 SKILL_WIDTH = 40

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import typer
 
 from workflows.cli.screen import say
-from workflows.wording import are, counted_of
+from workflows.comparing.wording import are, counted_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.events import EventLog
     from orchestrator.run import Prepared
     from workflows.api import Hooks
-    from workflows.drivers import Stoppable
+    from workflows.running.drivers import Stoppable
 
 LINE_EVERY_S = 5.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

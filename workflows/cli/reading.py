@@ -21,7 +21,7 @@ from workflows.cli.screen import (
     store_option,
     text_width,
 )
-from workflows.wording import counted_of
+from workflows.comparing.wording import counted_of
 
 if TYPE_CHECKING:
     from orchestrator.replay import ReplayReport
@@ -168,7 +168,7 @@ def _chosen(
         Mistake: there is no such session or question in the run.
     """
     from agents.settings import suggestion
-    from workflows.results import WANTED
+    from workflows.comparing.results import WANTED
 
     if session is not None:
         everything = store.sessions(run.id)
@@ -192,7 +192,7 @@ def _chosen(
 def _show_transcripts(
     store: Store, run: RunRow, rows: Sequence[SessionRow], *, as_json: bool
 ) -> None:
-    from workflows.export import session_records
+    from workflows.exports.export import session_records
 
     records = list(session_records(store, run, rows))
     if as_json:
@@ -207,7 +207,7 @@ def _put_transcript(record: dict[str, Any], *, question: bool = True) -> None:
     from rich.text import Text
 
     from workflows.cli.screen import clean
-    from workflows.transcripts import transcript
+    from workflows.exports.transcripts import transcript
 
     for line in transcript(record, text_width(), question=question):
         text = Text(clean(line))
@@ -221,7 +221,7 @@ def _draw_graph(rows: Sequence[SessionRow], path: str) -> None:
     """Draw the recruitment of the one session that is wanted."""
     import json
 
-    from workflows.recruitment_picture import draw_recruitment
+    from workflows.recruiting.recruitment_picture import draw_recruitment
 
     if len(rows) != 1:
         raise Mistake(
@@ -236,9 +236,9 @@ def _draw_graph(rows: Sequence[SessionRow], path: str) -> None:
 def _show_differing(
     store: Store, run: RunRow, rows: Sequence[SessionRow], limit: int, *, as_json: bool
 ) -> None:
-    from workflows.export import session_records
-    from workflows.results import session_outcome
-    from workflows.transcripts import question_lines
+    from workflows.comparing.results import session_outcome
+    from workflows.exports.export import session_records
+    from workflows.exports.transcripts import question_lines
 
     endings: dict[str, set[tuple[str, str]]] = {}
     for row in rows:
@@ -271,7 +271,7 @@ def _show_list(
 ) -> None:
     """Print the sessions of a run, one a line."""
     from workflows.cli.tables import put_wrapped
-    from workflows.results import answer_key, session_outcome
+    from workflows.comparing.results import answer_key, session_outcome
     from workflows.simulated import simulated_in, simulated_line
 
     key, simulated = answer_key(run), simulated_in(run)

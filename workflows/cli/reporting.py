@@ -16,15 +16,15 @@ from workflows.cli.screen import (
     store_option,
 )
 from workflows.cli.tables import p_text, put_pairs, put_rows, put_wrapped
-from workflows.findings import Pair, points, signed_interval
+from workflows.comparing.findings import Pair, points, signed_interval
+from workflows.comparing.wording import counted_of
 from workflows.simulated import simulated_line
-from workflows.wording import counted_of
 
 if TYPE_CHECKING:
-    from workflows.intervals import Interval
-    from workflows.nyu_comparison import Compared
-    from workflows.nyu_figures import Setting, Stratum
-    from workflows.report import ImportedSessions, Quality, Report
+    from workflows.comparing.report import ImportedSessions, Quality, Report
+    from workflows.nyu.comparison import Compared
+    from workflows.nyu.figures import Setting, Stratum
+    from workflows.statistics.intervals import Interval
 
 SETTINGS = ("setting", "n", "correct", "accuracy", "continues", "reward", "ECE", "if calibrated")
 STRATA = ("honest", "dishonest")
@@ -52,7 +52,7 @@ def report(
     Example: moot report oversight --store demo.db --html oversight.html
     """
     from workflows.cli.pages import put_pages
-    from workflows.report import report as make
+    from workflows.comparing.report import report as make
 
     wrote = put_pages([run], store, html=html, markdown=md, plots=plots, open_page=open_)
     if wrote and not as_json:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from workflows.cli.screen import DASH, number, put, put_table
 from workflows.cli.tables import p_text, put_wrapped
-from workflows.findings import points, signed_interval
+from workflows.comparing.findings import points, signed_interval
 
 if TYPE_CHECKING:
-    from workflows.routing_report import RoutingReport, RuleReport
-    from workflows.strong_weak import StrongWeak
-    from workflows.table import Difference
+    from workflows.comparing.table import Difference
+    from workflows.recruiting.routing_report import RoutingReport, RuleReport
+    from workflows.recruiting.strong_weak import StrongWeak
 
 WORTH = ("recruits by", "holds", "picks", "regret", "vs random", "p", "vs best single", "p")
 TOOK = (

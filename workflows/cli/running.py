@@ -12,12 +12,12 @@ from protocols.errors import Mistake
 from workflows.cli import options
 from workflows.cli.progress import Watch
 from workflows.cli.screen import command_name, near, put, put_json, say, store_option
-from workflows.wording import are, counted_of
+from workflows.comparing.wording import are, counted_of
 
 if TYPE_CHECKING:
     from workflows.api import RunResult
-    from workflows.configuration import Workflow
-    from workflows.findings import Pair
+    from workflows.comparing.findings import Pair
+    from workflows.settings.configuration import Workflow
 
 EXIT_CODES = {"finished": 0, "stopped": 1, "budget": 3}
 
@@ -32,7 +32,7 @@ def load(
     Raises:
         Mistake: something is wrong in it, or a hosted expert has no key.
     """
-    from workflows.configuration import load_workflow
+    from workflows.settings.configuration import load_workflow
 
     overrides = list(settings or [])
     if store is not None:
@@ -55,7 +55,7 @@ def load(
 def with_money(workflow: Workflow, budget: float | None, *, cache: bool | None) -> Workflow:
     """Return a workflow with the budget in dollars and the cache that the command line names."""
     from orchestrator.ledger import Budget
-    from workflows.spending import CacheSpec
+    from workflows.settings.spending import CacheSpec
 
     changes: dict[str, object] = {}
     if budget is not None:
@@ -77,9 +77,9 @@ def check_keys(workflow: Workflow) -> None:
     Raises:
         Mistake: the first such expert.
     """
-    from workflows.casting import Casting
-    from workflows.data_files import load_inputs
-    from workflows.keys import unready_experts
+    from workflows.checking.keys import unready_experts
+    from workflows.questions.data_files import load_inputs
+    from workflows.running.casting import Casting
 
     if not any("/" in label for label in _named(workflow)) and not workflow.experts:
         return
@@ -106,7 +106,7 @@ def perform(
     """Run a workflow with its progress on the screen."""
     from orchestrator.tuning import quiet_garbage_collector
     from workflows.api import run as run_workflow
-    from workflows.fleets import chosen_fleet
+    from workflows.settings.fleets import chosen_fleet
 
     name = options.fleet_option(fleet)
     if chosen_fleet(workflow.fleet, name, address).kind == "local":
@@ -147,7 +147,7 @@ def close(result: RunResult, *, new: bool = False, raised: str | None = None) ->
     if result.ending == "stopped":
         say(f"stopped: {over}; what is recorded is kept, and {same} goes on")
     elif result.ending == "budget":
-        from workflows.spending import key_of, reached_line, spent_line
+        from workflows.settings.spending import key_of, reached_line, spent_line
 
         say(
             f"{reached_line(result.reached)} is reached: spent by {spent_line(result.spent)}. "
@@ -160,7 +160,7 @@ def close(result: RunResult, *, new: bool = False, raised: str | None = None) ->
             f"{store_option(result.store)} shows how far they are"
         )
     elif progress.replies_failed:
-        from workflows.failures import usual_failure
+        from workflows.running.failures import usual_failure
 
         why = usual_failure(result.store, result.run_id)
         say(
@@ -177,7 +177,7 @@ def close(result: RunResult, *, new: bool = False, raised: str | None = None) ->
 def put_result(result: RunResult, pairs: Sequence[Pair] | None = None) -> None:
     """Print a run's table for people; `pairs`: of its rows, where they are known."""
     from workflows.cli.tables import put_rows
-    from workflows.spending import paid_line
+    from workflows.settings.spending import paid_line
 
     put_rows(result.rows, result.clusters, simulated=result.simulated, pairs=pairs)
     paid = paid_line(result.spent)
@@ -264,7 +264,7 @@ def compare(
     from workflows.cli.comparing import compare_workflow, is_workflow, put_runs
     from workflows.cli.deciding import compare_until_decided
     from workflows.cli.pages import put_pages
-    from workflows.spend import chosen_unit
+    from workflows.comparing.spend import chosen_unit
 
     chosen_unit((), unit)  # a misspelt unit is told before anything is spent
     if until_decided and (html or md or plots or open_):
@@ -347,7 +347,7 @@ def fork(
 
 def _check_new_experts(labels: Iterable[str]) -> None:
     from agents.roster import Expert
-    from workflows.keys import unready_experts
+    from workflows.checking.keys import unready_experts
 
     experts = [Expert(label=label, model=label) for label in labels if "/" in label]
     for problem in unready_experts(experts):

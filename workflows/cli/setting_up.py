@@ -10,10 +10,10 @@ import typer
 from protocols.errors import Mistake
 from workflows.cli import options
 from workflows.cli.screen import DASH, command_name, put, put_json, put_table, say
-from workflows.wording import counted_of
+from workflows.comparing.wording import counted_of
 
 if TYPE_CHECKING:
-    from workflows.configuration import Workflow
+    from workflows.settings.configuration import Workflow
 
 LISTS = ("engines", "experts", "protocols", "runs", "workflows")
 
@@ -27,7 +27,7 @@ def init(
 
     Example: moot init my.yaml && moot run my.yaml
     """
-    from workflows.configuration import library_workflows
+    from workflows.settings.configuration import library_workflows
 
     text = library_workflows()["starter"].read_text(encoding="utf-8")
     try:
@@ -59,12 +59,12 @@ def validate(
     Example: moot validate my.yaml --set questions.limit=10 --print
     """
     if schema:
-        from workflows.schema import json_schema
+        from workflows.settings.schema import json_schema
 
         put_json(json_schema())
         return
     from workflows.cli.running import load
-    from workflows.data_files import load_inputs
+    from workflows.questions.data_files import load_inputs
 
     loaded = load(workflow, settings, cast, None)
     if show and not as_json:
@@ -91,11 +91,11 @@ def find_problems(workflow: Workflow) -> tuple[list[str], list[str]]:
         Mistake: its data cannot be read.
     """
     from agents.roster import LOCAL
-    from workflows.casting import Casting, run_spec
-    from workflows.checks import check_workflow, workflow_warnings
-    from workflows.data_files import load_inputs
-    from workflows.keys import unready_experts
-    from workflows.spending import check_budget
+    from workflows.checking.checks import check_workflow, workflow_warnings
+    from workflows.checking.keys import unready_experts
+    from workflows.questions.data_files import load_inputs
+    from workflows.running.casting import Casting, run_spec
+    from workflows.settings.spending import check_budget
 
     inputs = load_inputs(workflow)
     problems = check_workflow(workflow, inputs)
@@ -126,7 +126,7 @@ def list_things(
 
     Example: moot list runs --store demo.db
     """
-    from workflows import inventory
+    from workflows.catalogue import inventory
 
     if what not in LISTS:
         from agents.settings import suggestion
@@ -172,9 +172,9 @@ def doctor(
 
     Example: moot doctor --workflow my.yaml
     """
-    from workflows.configuration import load_workflow
-    from workflows.doctor import examine, examine_cluster
-    from workflows.doctor_models import examine_models
+    from workflows.checking.doctor import examine, examine_cluster
+    from workflows.checking.doctor_models import examine_models
+    from workflows.settings.configuration import load_workflow
 
     loaded = None if workflow is None else load_workflow(workflow)
     if address is not None:

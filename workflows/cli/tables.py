@@ -5,13 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from workflows import findings
-from workflows.agreement import agreement_lines
 from workflows.cli.screen import DASH, number, put, put_table, text_width
-from workflows.findings import Pair, points, signed_interval
+from workflows.comparing import findings
+from workflows.comparing.findings import Pair, points, signed_interval
+from workflows.comparing.table import Row
+from workflows.comparing.wording import counted_of
 from workflows.simulated import simulated_line
-from workflows.table import Row
-from workflows.wording import counted_of
+from workflows.statistics.agreement import agreement_lines
 
 HEADER = (
     *("protocol", "n", "accuracy", "95 % interval", "calls", "missing", "refused", "abstained"),

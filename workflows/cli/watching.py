@@ -16,11 +16,11 @@ from protocols.errors import Mistake
 from workflows.cli import options
 from workflows.cli.progress import clock
 from workflows.cli.screen import command_name, near, put, put_json, put_table, say, store_option
-from workflows.wording import counted_of
+from workflows.comparing.wording import counted_of
 
 if TYPE_CHECKING:
     from orchestrator.submit import JobResult
-    from workflows.status import DriverState, RunState
+    from workflows.running.status import DriverState, RunState
 
 EVERY_S = 2.0
 SHOWN = 12
@@ -64,7 +64,7 @@ def status(
 
 def _put_runs(store: str, *, as_json: bool) -> None:
     from orchestrator.store import Store
-    from workflows.status import run_states
+    from workflows.running.status import run_states
 
     with Store.read(store) as opened:
         runs = run_states(opened)
@@ -105,7 +105,7 @@ def _states(name: str, store: str, *, watch: bool) -> Iterator[RunState]:
     """Yield the state of a run: once, or until nobody works on it any more."""
     from orchestrator.store import Store
     from workflows.api import find_run
-    from workflows.status import run_state
+    from workflows.running.status import run_state
 
     while True:
         with Store.read(store) as opened:  # opened anew, so that another process may upgrade it
@@ -199,7 +199,7 @@ def _behind(
     """Return the state of a job's run where its store can be read from here, else its last line."""
     from orchestrator.store import Store
     from orchestrator.submit import job_logs
-    from workflows.status import run_state
+    from workflows.running.status import run_state
 
     printed = job_logs(result.job_id, address=address)
     url = store or result.metadata.get("store", "").replace(":***@", "@")

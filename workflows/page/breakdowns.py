@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from agents.grading import grade
-from workflows.intervals import wilson
 from workflows.page.charts import Course, Flip, flips, lines
 from workflows.page.drawing import SERIES
 from workflows.page.material import Lane, Material, Session
@@ -24,7 +23,8 @@ from workflows.page.parts import (
     span,
 )
 from workflows.page.strips import Strip, strips
-from workflows.stats import paired_difference
+from workflows.statistics.intervals import wilson
+from workflows.statistics.paired import paired_difference
 
 TOPICS, FEW = 24, 4
 """Topics beyond which a breakdown says nothing, and questions in each on average below which."""

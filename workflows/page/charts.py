@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import hypot, log10
 
-from workflows.intervals import Interval
 from workflows.page.drawing import (
     LINE,
     SERIES,
@@ -24,6 +23,7 @@ from workflows.page.drawing import (
     ticks,
 )
 from workflows.page.forest import PHONE
+from workflows.statistics.intervals import Interval
 
 LEFT, TOP, FOOT = 46.0, 8.0, 42.0
 Scale = Callable[[float], float]

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from protocols.question import LABELS
-from workflows.calibration import Forecast, ReliabilityBin, reliability_table
-from workflows.equal_spend import EqualSpend, equal_spend
-from workflows.findings import Pair, compare_rows, in_family
-from workflows.frontier import Placed, frontier
-from workflows.intervals import Interval
+from workflows.comparing.equal_spend import EqualSpend, equal_spend
+from workflows.comparing.findings import Pair, compare_rows, in_family
+from workflows.comparing.spend import Unit, chosen_unit, priced
 from workflows.page.material import Lane
-from workflows.spend import Unit, chosen_unit, priced
+from workflows.statistics.calibration import Forecast, ReliabilityBin, reliability_table
+from workflows.statistics.frontier import Placed, frontier
+from workflows.statistics.intervals import Interval
 
 RIVALS = ("best_single", "plurality")
 """The rows that every protocol is compared with first."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from workflows.intervals import Interval
 from workflows.page.drawing import (
     LINE,
     Anchor,
@@ -21,6 +20,7 @@ from workflows.page.drawing import (
     text_width,
     ticks,
 )
+from workflows.statistics.intervals import Interval
 
 PHONE = 500.0
 """Pixels below which names stand over their rows."""

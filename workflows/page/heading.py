@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workflows import findings
+from workflows.comparing import findings
+from workflows.comparing.wording import are
 from workflows.page.material import Lane, Material
 from workflows.page.parts import Head, counted, listed
 from workflows.simulated import simulated_line
-from workflows.wording import are
 
 ENDED = {
     "finished": "finished",

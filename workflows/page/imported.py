@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from workflows.intervals import wilson
-from workflows.nyu_comparison import Compared
-from workflows.nyu_figures import Setting, Stratum
+from workflows.comparing.report import ImportedSessions
+from workflows.comparing.wording import counted_of
+from workflows.nyu.comparison import Compared
+from workflows.nyu.figures import Setting, Stratum
 from workflows.page.charts import percent
 from workflows.page.drawing import SERIES
 from workflows.page.forest import Axis, ForestRow, forest
@@ -24,8 +25,7 @@ from workflows.page.parts import (
     signed_span,
     span,
 )
-from workflows.report import ImportedSessions
-from workflows.wording import counted_of
+from workflows.statistics.intervals import wilson
 
 
 def settings(

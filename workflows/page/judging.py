@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workflows.calibration import ReliabilityBin
 from workflows.page.charts import Bin, reliability
 from workflows.page.figures import reliability_of
 from workflows.page.material import Lane
@@ -19,6 +18,7 @@ from workflows.page.parts import (
     plotted,
     span,
 )
+from workflows.statistics.calibration import ReliabilityBin
 
 DRAWN = 8
 """Reliability diagrams on the page; the table holds all."""

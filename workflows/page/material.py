@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from protocols.outcome import Outcome
-from workflows.answer_key import AnswerKey
+from workflows.comparing.report import Report, make_report
+from workflows.comparing.results import WANTED, answer_key, run_rows, session_outcome
+from workflows.comparing.spend import ProtocolSpend, Spending, read_spending
+from workflows.comparing.table import Row
 from workflows.page.drawing import SERIES
-from workflows.report import Report, make_report
-from workflows.results import WANTED, answer_key, run_rows, session_outcome
-from workflows.spend import ProtocolSpend, Spending, read_spending
-from workflows.table import Row
+from workflows.questions.answer_key import AnswerKey
 
 if TYPE_CHECKING:
     from orchestrator.store import RunRow, SessionRow, Store

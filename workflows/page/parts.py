@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from workflows.intervals import Interval
 from workflows.page.drawing import NARROW, WIDE, Drawing
+from workflows.statistics.intervals import Interval
 
 FEW = 6
 """Sentences under tables that are not folded where there are many."""

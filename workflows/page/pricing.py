@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from workflows.equal_spend import EqualSpend
-from workflows.frontier import Placed
-from workflows.intervals import Interval
+from workflows.comparing.equal_spend import EqualSpend
 from workflows.page.charts import Spot, plane
 from workflows.page.figures import Prices
 from workflows.page.material import Lane
@@ -25,6 +23,8 @@ from workflows.page.parts import (
     signed_span,
     span,
 )
+from workflows.statistics.frontier import Placed
+from workflows.statistics.intervals import Interval
 
 LONG = 16
 """Rows beyond which a table is folded."""
@@ -48,7 +48,7 @@ def prices(found: Prices | None, lanes: Sequence[Lane]) -> Section | None:
         lines.append(f"{known}, so {name} stand in for money.")
     lines.append(f"Dominated: {listed(beaten, 20)}." if beaten else "No protocol is dominated.")
     series = {lane.name: lane.series for lane in lanes}
-    spots = _spots(found.placed, series)
+    spots = spots_of(found.placed, series)
     plots: tuple[Plot, ...] = ()
     if spots:
         about = f"Accuracy against {name}; {lines[-1]}"
@@ -80,7 +80,8 @@ def _why_not(found: Prices) -> list[str]:
     return lines
 
 
-def _spots(placed: Sequence[Placed], series: dict[str, int]) -> list[Spot]:
+def spots_of(placed: Sequence[Placed], series: Mapping[str, int]) -> list[Spot]:
+    """Return what has a price and an accuracy as spots of a plane; `series`: colours by name."""
     return [
         Spot(
             one.row.name,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from workflows import findings
-from workflows.findings import Pair
-from workflows.intervals import Interval
+from workflows.comparing import findings
+from workflows.comparing.findings import Pair
 from workflows.page import figures
 from workflows.page.charts import percent
 from workflows.page.figures import bounds_of, interval_of
@@ -27,6 +26,7 @@ from workflows.page.parts import (
     signed_span,
     span,
 )
+from workflows.statistics.intervals import Interval
 
 DRAWN, ACCURACIES = 24, 40
 """Pairs and rows of a plot; further ones stand in its table."""

@@ -14,11 +14,11 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from protocols.question import LABELS
-from workflows.endings import course, verdict
-from workflows.export import Record, session_records
+from workflows.exports.endings import course, verdict
+from workflows.exports.export import Record, session_records
+from workflows.exports.transcripts import told_turns
 from workflows.page.material import Lane, Session
 from workflows.page.parts import Discussed, Discussion, Speech, Transcript, Turn, counted, listed
-from workflows.transcripts import told_turns
 
 if TYPE_CHECKING:
     from orchestrator.store import Store

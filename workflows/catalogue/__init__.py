@@ -1,0 +1,1 @@
+"""What there is: protocols, experts, engines, workflows and runs, described from their code."""

@@ -1,0 +1,1 @@
+"""What is wrong before anything is spent: in a workflow, its keys and models, this machine."""

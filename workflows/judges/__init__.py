@@ -1,0 +1,1 @@
+"""Verdicts of judges, and what they tell of them: right, consistent, biased, calibrated."""

@@ -1,0 +1,1 @@
+"""Recorded sessions of the NYU debates: read, folded into protocols, stored, compared."""

@@ -1,0 +1,1 @@
+"""Recruiting: profiles measured, skills named, rules chosen, and what they were worth."""

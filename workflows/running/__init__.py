@@ -1,0 +1,1 @@
+"""A run from its workflow to its end: cast, driven, told of, stopped."""

@@ -1,0 +1,1 @@
+"""What a workflow file says: its keys, their checks in themselves, and the files that it names."""

@@ -1,0 +1,1 @@
+"""Statistics as pure functions over outcomes; scipy and statsmodels do the mathematics."""
