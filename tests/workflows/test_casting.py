@@ -112,6 +112,7 @@ JUDGE = {"judge": "offline/lexical-judge"}
     ("fields", "says"),
     [
         ({"pool": ["good", "godd"]}, "pool: no expert 'godd' in the roster; did you mean 'good'?"),
+        ({"pool": ["good", "godd"]}, "; pool=null takes all recorded models"),
         ({"pool": ["good", "mute"]}, "the profile p.jsonl has no answers of 'mute'"),
         ({"pool": ["good", "good"]}, "recorded/t/good sits twice"),
         ({"pool": []}, "nobody is cast as 'solver'"),
@@ -177,6 +178,7 @@ def test_a_pair_has_no_recorded_answers(files: dict[str, str]) -> None:
     data = skills(files, questions={"path": files["questions"], "pair": True}, pool=["good"])
     problems = check_workflow(*make(data))
     assert any("pool: no expert 'good'" in problem for problem in problems)
+    assert not any("pool=null" in problem for problem in problems)
 
 
 def test_pairs_can_be_debated(files: dict[str, str]) -> None:

@@ -175,7 +175,8 @@ def _pool_problems(casting: Casting) -> Iterator[str]:
         try:
             casting.expert(label)
         except Mistake as mistake:
-            yield f"pool: {mistake}"
+            whole = "; pool=null takes all recorded models" if casting.recorded_experts else ""
+            yield f"pool: {mistake}{whole}"
     inputs = casting.inputs
     if casting.workflow.pool is None and inputs.questions.recorded and not casting.pool:
         yield "pool: no model is recorded in both files, questions and profile; name a pool"
