@@ -7,8 +7,9 @@ engine passes the contract suite in ``tests/agents/engine_contract.py``.
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,3 +105,25 @@ class Engine(ABC):
         async for index, result in self.stream(asks):
             results[index] = result
         return [results[index] for index in range(len(asks))]
+
+
+async def as_finished(
+    asks: Sequence[Ask], attempt: Callable[[Ask], Awaitable[Attempted]]
+) -> AsyncGenerator[tuple[int, Attempted], None]:
+    """Yield (index into `asks`, what `attempt` gave) as each is finished; one task an ask.
+
+    Closing the generator (``contextlib.aclosing``), or cancelling who reads it, cancels the
+    attempts that still run and waits for their end. An exception of an attempt does so too.
+    """
+
+    async def indexed(index: int, ask: Ask) -> tuple[int, Attempted]:
+        return index, await attempt(ask)
+
+    tasks = [asyncio.create_task(indexed(index, ask)) for index, ask in enumerate(asks)]
+    try:
+        for finished in asyncio.as_completed(tasks):
+            yield await finished
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -25,12 +25,13 @@ import os
 import time
 import warnings
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 from weakref import WeakSet
 
-from agents.engine import Attempted, Capabilities, Engine, Throttled
+from agents.engine import Attempted, Capabilities, Engine, Throttled, as_finished
 from agents.hosted_reply import (
     KEY_VARIABLES,
     has_tokens,
@@ -193,18 +194,13 @@ class LiteLLMEngine(Engine):
         """
         if self not in _in_use:
             await self.load()
-        tasks = [asyncio.create_task(self._indexed(index, ask)) for index, ask in enumerate(asks)]
-        try:
-            for finished in asyncio.as_completed(tasks):
-                yield await finished
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        async with aclosing(as_finished(asks, self._in_turn)) as results:
+            async for result in results:
+                yield result
 
-    async def _indexed(self, index: int, ask: Ask) -> tuple[int, Attempted]:
+    async def _in_turn(self, ask: Ask) -> Attempted:
         async with self._room:
-            return index, await self._attempt(ask)
+            return await self._attempt(ask)
 
     async def _attempt(self, ask: Ask) -> Attempted:
         """Make one attempt; whatever comes of it is a result."""

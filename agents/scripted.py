@@ -27,13 +27,14 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agents.counting import estimated_tokens, prompt_tokens
-from agents.engine import Attempted, Capabilities, Engine, Throttled
+from agents.engine import Attempted, Capabilities, Engine, Throttled, as_finished
 from agents.roster import Expert
 from agents.settings import checked, suggestion
 from protocols.asks import Ask
@@ -169,22 +170,18 @@ class ScriptedEngine(Engine):
             for index, ask in enumerate(asks):
                 yield index, self._attempt(ask)
             return
-        tasks = [asyncio.create_task(self._slowly(i, ask)) for i, ask in enumerate(asks)]
-        try:
-            for finished in asyncio.as_completed(tasks):
-                yield await finished
-        finally:
-            for task in tasks:
-                task.cancel()
+        async with aclosing(as_finished(asks, self._slowly)) as results:
+            async for result in results:
+                yield result
 
-    async def _slowly(self, index: int, ask: Ask) -> tuple[int, Attempted]:
+    async def _slowly(self, ask: Ask) -> Attempted:
         async with self._slots:
             start = time.perf_counter()
             await asyncio.sleep(self._script.latency_s)
             result = self._attempt(ask)
         if isinstance(result, Reply):
             result = replace(result, latency_s=time.perf_counter() - start)
-        return index, result
+        return result
 
     def _attempt(self, ask: Ask) -> Attempted:
         """Return what one attempt gives."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from agents.distributions import bare
+from agents.transformers_marks import Marks
 from protocols.errors import Mistake
 from protocols.messages import PART_SEPARATOR, Message
 
@@ -53,13 +53,6 @@ class Chat:
         except Exception as error:  # noqa: BLE001 - what a damaged file raises is anybody's guess
             line = " ".join(str(error).split())[:200]
             raise Mistake(f"{where}: {folder}: no tokenizer can be read ({line})") from None
-        if (
-            "sanitize_control_tokens"
-            not in signature(self._tokenizer.apply_chat_template).parameters
-        ):
-            raise Mistake(
-                f"{where}: this transformers lets what is said forge control tokens; update it"
-            )
         self._lock = threading.Lock()
         self._options = options
         self._template = template or self._tokenizer.chat_template
@@ -68,6 +61,7 @@ class Chat:
                 f"{where}: {folder}: its tokenizer has no chat template; name a file with one:  "
                 "options: {chat_template: FILE}"
             )
+        self._marks = Marks(self._tokenizer, str(self._template))
 
     @property
     def end_token(self) -> int | None:
@@ -85,21 +79,24 @@ class Chat:
             raise Unsuitable("there is no message")
         if any(part.kind != "text" for message in messages for part in message.parts):
             raise Unsuitable("this model reads text alone, and the prompt holds an image")
-        turns = [{"role": message.speaker, "content": message.text} for message in messages]
+        turns = [
+            {"role": message.speaker, "content": self._marks.mark(message.text)}
+            for message in messages
+        ]
         refusal = ""
         for form in _forms(turns):
             try:
                 with self._lock:
-                    tokens = self._tokenizer.apply_chat_template(
+                    rendered = self._tokenizer.apply_chat_template(
                         form,
                         chat_template=self._template,
                         add_generation_prompt=True,
-                        return_dict=False,
-                        sanitize_control_tokens=True,
+                        tokenize=False,
                         **self._options,
                     )
+                    tokens = self._marks.encode(rendered)
                 if tokens:
-                    return [int(token) for token in tokens]
+                    return tokens
                 refusal = refusal or "it makes nothing of it"
             except Exception as error:  # noqa: BLE001 - a template is a program of somebody else's
                 refusal = refusal or " ".join(str(error).split())[:200] or type(error).__name__

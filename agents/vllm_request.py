@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.distributions import Token, from_tokens
-from agents.local_models import loadable_name, model_folder
+from agents.local_models import weights_gb
 from agents.roster import Expert
 from agents.settings import checked
 from protocols.asks import Ask
@@ -25,6 +26,8 @@ TOP_LOGPROBS = 20
 """How many of the likeliest tokens are asked for: what vLLM gives unless it is told otherwise."""
 
 _MOST_UTILIZATION = 0.95
+_GB = 1e9
+_CPU_ROOM_GB = 4.0
 _SEED_DIGITS = 12
 _DEFAULTS = ("max_tokens", "min_p", "repetition_penalty", "temperature", "top_k", "top_p")
 
@@ -35,7 +38,7 @@ class VllmOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: Literal["auto", "cpu"] = "auto"
-    """``cpu``: vllm here is its build for CPUs; then nothing sleeps."""
+    """``cpu``: vllm here is its build for CPUs; then nothing sleeps, and `unload` ends it."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     quantization: str | None = None
     """vLLM's name of a method, where the model's own files do not say it."""
@@ -64,20 +67,22 @@ def vllm_options(expert: Expert) -> VllmOptions:
     return checked(VllmOptions, expert.options, f"expert {expert.label or expert.model!r}: options")
 
 
-def engine_arguments(expert: Expert, gpu_gb: float | None) -> dict[str, Any]:
+def engine_arguments(expert: Expert, folder: Path, gpu_gb: float | None) -> dict[str, Any]:
     """Return the arguments of ``AsyncEngineArgs``.
 
     Args:
         expert: who.
+        folder: of its model.
         gpu_gb: the memory of its GPU in gigabytes, of which it takes its share; None: unknown.
     """
     options = vllm_options(expert)
+    on_cpu = options.device == "cpu"
     given: dict[str, Any] = {
-        "model": loadable_name(expert),
+        "model": str(folder),
         "dtype": options.dtype,
         "max_num_seqs": options.batch_limit,
         "enable_prefix_caching": options.prefix_reuse,
-        "enable_sleep_mode": options.device != "cpu",
+        "enable_sleep_mode": not on_cpu,
         "enforce_eager": options.eager,
         "tensor_parallel_size": expert.gpus,
         "disable_log_stats": True,
@@ -87,11 +92,24 @@ def engine_arguments(expert: Expert, gpu_gb: float | None) -> dict[str, Any]:
         given["max_model_len"] = options.context_tokens
     if options.quantization is not None:
         given["quantization"] = options.quantization
-    if expert.revision and model_folder(expert) is None:
-        given["revision"] = expert.revision
-    if expert.gpu_gb is not None and gpu_gb:
+    if on_cpu:
+        given["kv_cache_memory_bytes"] = int(_room_gb(expert, folder) * _GB)
+        # On CPUs vLLM 0.32 ends in an error where a prompt with a seed is read in several parts.
+        given["enable_chunked_prefill"] = False
+    elif expert.gpu_gb is not None and gpu_gb:
         given["gpu_memory_utilization"] = round(min(expert.gpu_gb / gpu_gb, _MOST_UTILIZATION), 4)
     return given
+
+
+def _room_gb(expert: Expert, folder: Path) -> float:
+    """Return what an expert on a CPU takes for prompts and replies, in gigabytes.
+
+    vLLM's own share would be most of the machine's memory, for each expert anew. Its variable
+    ``VLLM_CPU_KVCACHE_SPACE`` goes before what is said here.
+    """
+    if expert.gpu_gb is None:
+        return _CPU_ROOM_GB
+    return max(0.0, expert.gpu_gb - weights_gb(folder, vllm_options(expert).dtype))
 
 
 def sampling_arguments(

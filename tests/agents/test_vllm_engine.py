@@ -1,10 +1,12 @@
-"""vLLM: the translation to and from its words everywhere, the contract where it is installed."""
+"""vLLM: the translation to and from its words. What runs it is in ``test_vllm_runs.py``."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import os
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from agents.engine import Engine
 from agents.engines import capabilities_of, make_engine
 from agents.roster import Expert
 from agents.vllm_engine import Sleepers, VllmEngine, _seeing
@@ -27,9 +28,9 @@ from agents.vllm_request import (
 from protocols.asks import Ask, Model, Sampling, Seat
 from protocols.errors import Mistake
 from protocols.messages import Message, Part
-from tests.agents.engine_contract import Case, EngineContract
 
 CONTEXT = 1_000
+M = Path("/models/m")
 
 
 def expert(**options: Any) -> Expert:
@@ -162,22 +163,28 @@ def test_json_that_is_none_is_malformed() -> None:
 
 
 def test_the_engine_takes_its_share_of_the_card() -> None:
-    given = engine_arguments(expert(), None)
+    given = engine_arguments(expert(), M, None)
     assert given["model"] == "/models/m"
     assert given["enable_sleep_mode"] is True
     assert "gpu_memory_utilization" not in given
     assert "max_model_len" not in given
     sized = expert(context_tokens=4096, dtype="float16").model_copy(update={"gpu_gb": 16.0})
-    given = engine_arguments(sized, 80.0)
+    given = engine_arguments(sized, M, 80.0)
     assert given["gpu_memory_utilization"] == 0.2
     assert (given["max_model_len"], given["dtype"]) == (4096, "float16")
-    assert engine_arguments(sized, 16.0)["gpu_memory_utilization"] == 0.95
+    assert engine_arguments(sized, M, 16.0)["gpu_memory_utilization"] == 0.95
     wide = expert().model_copy(update={"gpus": 2})
-    assert engine_arguments(wide, None)["tensor_parallel_size"] == 2
-    hub = Expert(label="q", model="vllm/Qwen/Qwen3-8B", revision="abc")
-    assert engine_arguments(hub, None)["model"] == "Qwen/Qwen3-8B"
-    assert engine_arguments(hub, None)["revision"] == "abc"
-    assert engine_arguments(expert(device="cpu"), None)["enable_sleep_mode"] is False
+    assert engine_arguments(wide, M, None)["tensor_parallel_size"] == 2
+
+
+def test_on_a_cpu_it_takes_what_it_is_given_and_never_sleeps(tmp_path: Path) -> None:
+    given = engine_arguments(expert(device="cpu"), tmp_path, 80.0)
+    assert given["enable_sleep_mode"] is False
+    assert given["enable_chunked_prefill"] is False
+    assert given["kv_cache_memory_bytes"] == 4_000_000_000
+    assert "gpu_memory_utilization" not in given
+    sized = expert(device="cpu").model_copy(update={"gpu_gb": 3.0})  # and no weights at all
+    assert engine_arguments(sized, tmp_path, 80.0)["kv_cache_memory_bytes"] == 3_000_000_000
 
 
 def test_options_are_checked() -> None:
@@ -207,6 +214,53 @@ def test_engines_of_one_worker_share_the_hosts_memory() -> None:
     first.share(common)
     second.share(common)
     assert first._sleepers is second._sleepers
+
+
+async def test_one_that_died_is_ended_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[SimpleNamespace] = []
+    ended: list[int] = []
+
+    def start(_: VllmEngine, started: list[Any]) -> None:
+        number = len(starts)
+        starts.append(SimpleNamespace(errored=False, shutdown=lambda _: ended.append(number)))
+        started.append(starts[-1])
+
+    monkeypatch.setattr(VllmEngine, "_start", start)
+    monkeypatch.setattr(VllmEngine, "check", lambda _: None)
+    engine = VllmEngine(expert(device="cpu"))
+    await engine.load()
+    await engine.load()
+    assert (len(starts), ended) == (1, [])
+    starts[0].errored = True
+    await engine.load()
+    assert (len(starts), ended) == (2, [0])
+    starts[1].errored = True
+    await asyncio.gather(engine.generate([]), engine.generate([]))
+    assert (len(starts), ended) == (3, [0, 1])
+    await engine.unload()
+    await engine.unload()
+    assert ended == [0, 1, 2]
+
+
+async def test_a_load_that_nobody_waits_for_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    going, begun, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def start(_: VllmEngine, started: list[Any]) -> None:
+        begun.set()
+        assert going.wait(60)
+        started.append(SimpleNamespace(errored=False, shutdown=lambda _: ended.set()))
+
+    monkeypatch.setattr(VllmEngine, "_start", start)
+    monkeypatch.setattr(VllmEngine, "check", lambda _: None)
+    engine = VllmEngine(expert(device="cpu"))
+    loading = asyncio.create_task(engine.load())
+    await asyncio.to_thread(begun.wait, 60)
+    loading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    going.set()
+    assert await asyncio.to_thread(ended.wait, 60)
+    assert engine._llm is None
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vllm is installed")
@@ -240,30 +294,3 @@ def test_a_server_sees_its_workers_gpus_alone(
 def test_gpus_that_are_not_listed_are_one_line() -> None:
     with pytest.raises(Mistake, match="cuda:2 is wanted, and CUDA_VISIBLE_DEVICES lists 2"):
         visible_cards((0, 2), "0,1")
-
-
-class TestVllm(EngineContract):
-    """The contract, with a tiny model; where vllm is not installed it says that it did not run."""
-
-    @pytest.fixture
-    def case(self, tmp_path_factory: pytest.TempPathFactory) -> Case:
-        if find_spec("vllm") is None:
-            why = "vllm is not installed: the contract of vllm/ experts was not run"
-            pytest.skip(why)
-        from tests.agents.tiny_models import make_model
-
-        folder = make_model(tmp_path_factory.mktemp("models") / "tiny")
-
-        def made(_: Path) -> Expert:
-            return Expert(
-                label="tiny",
-                model="vllm/./tiny",
-                data=str(folder),
-                gpu_gb=2.0,
-                options={"dtype": "float32", "batch_limit": 8, "eager": True},
-            )
-
-        def engine(of: Expert) -> Engine:
-            return VllmEngine(of)
-
-        return Case("vllm", made, engine)

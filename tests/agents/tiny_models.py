@@ -46,6 +46,7 @@ def make_model(
     seed: int = 0,
     layers: int = 2,
     hidden: int = 64,
+    head: int = 16,
     chat_template: bool | str = True,
     context: int = 2048,
     max_new_tokens: int = 24,
@@ -60,7 +61,8 @@ def make_model(
         folder: where; its parents are made too.
         seed: of the weights. The tokenizer is always the same.
         layers: transformer layers.
-        hidden: width, a multiple of 16; heads are 16 wide.
+        hidden: width, a multiple of `head`.
+        head: width of a head of attention.
         chat_template: True for :data:`CHAT`, False for none, or a template.
         context: the most positions.
         max_new_tokens: how long replies are that nobody limits (``generation_config.json``).
@@ -79,9 +81,9 @@ def make_model(
         hidden_size=hidden,
         intermediate_size=2 * hidden,
         num_hidden_layers=layers,
-        num_attention_heads=max(2, hidden // 16),
+        num_attention_heads=max(2, hidden // head),
         num_key_value_heads=2,
-        head_dim=16,
+        head_dim=head,
         max_position_embeddings=context,
         initializer_range=0.2,
         tie_word_embeddings=False,

@@ -130,7 +130,7 @@ def engines() -> Rows:
         "recorded": "published answers of real models",
         "scripted": "scripts, echoes, flaky and slow experts",
         "transformers": "models in folders or of a hub, on this machine's GPUs or its CPU",
-        "vllm": "the same through vLLM, where it is installed; not run yet",
+        "vllm": "the same through vLLM, where it is installed; not run on a GPU yet",
         "any other": "hosted models and OpenAI-compatible servers, through LiteLLM",
     }
     rows: Rows = [
