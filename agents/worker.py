@@ -28,6 +28,7 @@ from agents.settings import suggestion
 from protocols.asks import Ask
 from protocols.canonical import clean_text
 from protocols.errors import Mistake
+from protocols.messages import Place
 from protocols.replies import Boundary, Failure, Reply, failed
 
 Results = list[tuple[int, Attempted]]
@@ -278,7 +279,7 @@ class _Batch:
         for index, result in arrived:
             if index in self.open:
                 self.open.discard(index)
-                results.append((index, tidied(result, seconds)))
+                results.append((index, tidied(result, seconds, self.asks[index].place)))
         return results
 
     def close(self, boundary: Boundary, message: str) -> Results:
@@ -289,8 +290,8 @@ class _Batch:
         return [(index, reply) for index in indices]
 
 
-def tidied(result: object, seconds: float) -> Attempted:
-    """Return an engine's result as moot takes it in.
+def tidied(result: object, seconds: float, place: Place | None = None) -> Attempted:
+    """Return an engine's result as moot takes it in, at the place of its ask.
 
     Texts are cleaned (a reply says so in `repaired`), a missing latency becomes `seconds`, and
     what is no result at all is a failure.
@@ -316,7 +317,7 @@ def tidied(result: object, seconds: float) -> Attempted:
         result.usage,
         result.finish,
         result.repaired or repaired,
-        result.place,
+        place or result.place,
         result.latency_s if result.latency_s > 0.0 else seconds,
         None if served is None else clean_text(served)[0],
         result.outside_mass,

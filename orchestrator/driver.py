@@ -6,9 +6,9 @@ Theory. Every ask goes through five stations, and is in exactly one of them:
 
 The driver keeps at most a window of sessions live. In each pass of its loop it takes what
 happened since the last one (results from the fleet, records that became durable, waits that are
-over). Places that became free are filled at once from what waits; only then does it let each touch
-the sessions it concerns, asks the planner anew, opens more sessions, and hands everything that is
-to be recorded to the journal. Nothing else waits for anything.
+over). Places that became free are filled at once from what waits; only then does it step some of
+the sessions that may go on, asks the planner anew, opens more sessions, and hands everything that
+is to be recorded to the journal. Nothing else waits for anything.
 
 Order of writes: the ask row is durable before the ask is dispatched; the reply row is durable
 before the reply is sent into its session. So no reply that was paid for is lost to ``kill -9``,
@@ -18,6 +18,7 @@ and what is repeated after a crash is at most what was in flight.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,7 @@ from orchestrator.reply_cache import CacheKeys, LookUp, ReplyCache, cached_recor
 from orchestrator.retry import TryAgain
 from orchestrator.routes import Routes
 from orchestrator.sharing import take_over
-from orchestrator.tuning import let_others_run, quiet_garbage_collector
+from orchestrator.tuning import AT_ONCE, TOGETHER, let_others_run, quiet_garbage_collector
 from orchestrator.waits import Waits
 from protocols.errors import MootError
 from protocols.replies import Reply
@@ -58,9 +59,6 @@ if TYPE_CHECKING:
     from orchestrator.store import Hit
 
 __all__ = ["AllWorkersLost", "Driver", "DriverSettings", "Ended", "Ending", "Progress"]
-
-ADMIT_FIRST, ADMIT_AT_ONCE = 64, 500
-"""Sessions that are opened in one pass: few at first, so that the first asks leave soon."""
 
 
 class Driver:
@@ -96,7 +94,7 @@ class Driver:
         self._keys = CacheKeys(experts)
         self._cache = ReplyCache(self._keys, look_up, self._inbox.wake) if look_up else None
         self._came: list[Came] = []
-        self._durable: list[Any] = []
+        self._durable: deque[Any] = deque()
         self._records: list[JournalRecord] = []
         self._tokens: list[Any] = []
         self._waits = Waits()
@@ -155,9 +153,7 @@ class Driver:
             if self._came:
                 await self._refill(now)
                 self._record_came(now)
-            durable, self._durable = self._durable, []
-            for tokens in durable:
-                self._on_tokens(tokens)
+            self._go_on()
             if self._cache:
                 self._on_looked_up(self._cache.take())
             self._end_waits(now)
@@ -166,11 +162,12 @@ class Driver:
             starts = not self._stopping and not self.ledger.exhausted
             more = more and starts and self._admit(jobs)
             self.meters.flush(self.planner, now)
-            self._flush()
+            if not self._has_more(more) or len(self._records) >= min(TOGETHER, self._live):
+                self._flush()
             self._tally.tell(now, self._progress)
             if self._is_over(more):
                 return
-            if self._durable or (more and self._may_admit()):
+            if self._has_more(more):
                 await let_others_run()  # there is more to do, and more comes back
                 continue
             await self._inbox.wait(self._timeout(wake_at, now))
@@ -184,15 +181,14 @@ class Driver:
             return self.planner.waiting == 0
         return not more and self._live == 0
 
-    def _may_admit(self) -> bool:
-        """Whether to open more sessions at once; the first of all get on their way before."""
-        begun = self.planner.in_flight or self._tally.attempts + self._tally.asks
-        return self._live < self.settings.window and bool(begun or not self._in_journal)
+    def _has_more(self, more: bool) -> bool:
+        """Whether there is more to do at once; the first asks of all get on their way before."""
+        begun = self.planner.in_flight + self._tally.attempts + self._tally.asks > 0
+        return bool(self._durable) or (more and begun and self._live < self.settings.window)
 
     def _admit(self, jobs: Any) -> bool:
         """Open sessions while the window has room; False when there are no more jobs."""
-        most = min(ADMIT_AT_ONCE, max(self._live, ADMIT_FIRST))
-        for _ in range(min(self.settings.window - self._live, most)):
+        for _ in range(min(self.settings.window - self._live, AT_ONCE)):
             job = next(jobs, None)
             if job is None:
                 return False
@@ -204,9 +200,9 @@ class Driver:
         self._records.extend(opened.records)
         if isinstance(opened, Over):
             self._end(opened.record)
-            return
-        self._live += 1
-        self._ask(opened)
+        else:
+            self._live += 1
+            self._ask(opened)
 
     def _ask(self, opened: Opened) -> None:
         """Record the asks of a turn; they are planned once they are durable."""
@@ -214,19 +210,23 @@ class Driver:
             self._records.append(AskRecord(pending.session.job.session, pending.ask))
             self._tokens.append(pending)
 
-    def _on_durable(self, tokens: Sequence[Any]) -> None:
-        self._durable.extend(tokens)
+    def _on_durable(self, flushed: Sequence[Sequence[Any]]) -> None:
+        self._in_journal -= len(flushed)
+        for tokens in flushed:
+            self._durable.extend(tokens)
         self._inbox.wake()
 
-    def _on_tokens(self, tokens: Sequence[Any]) -> None:
-        """Go on with what has just become durable."""
-        self._in_journal -= 1
+    def _go_on(self) -> None:
+        """Go on with what has become durable, as far as it takes few steps of sessions."""
         arrived: list[Pending] = []
-        for token in tokens:
+        stepped = 0
+        while self._durable and stepped < AT_ONCE:
+            token = self._durable.popleft()
             if isinstance(token, Pending):
                 arrived.append(token)
             elif isinstance(token, Open):
                 self._advance(token)
+                stepped += 1
             elif isinstance(token, Want) and self._lease:
                 self._lease.begin(token, self._inbox.wake)
             elif self.planner.item(token.batch, 0) is not None:  # its worker may be lost meanwhile

@@ -30,6 +30,14 @@ TURNS = 8
 or a result finds its way back."""
 
 
+AT_ONCE = 32
+"""Sessions that a driver steps, and that it opens, before it looks for results again: a few
+milliseconds' worth, as places whose results wait stay empty."""
+TOGETHER = 1_000
+"""Records that are enough to be handed to the journal while there is more to do at once: in small
+groups they cost more each. Fewer are where fewer sessions are live, so that places fill soon."""
+
+
 async def let_others_run() -> None:
     """Let the other tasks of the event loop do what is due."""
     for _ in range(TURNS):

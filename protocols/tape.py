@@ -126,7 +126,8 @@ def resume(session: Session[T], tape: Tape) -> Frontier[T] | Finished[T]:
     while not isinstance(current, Finished):
         known: dict[int, Reply] = {}
         for slot, ask in enumerate(current):
-            recorded = tape.get(Place(live.turn, slot))
+            place = _place(ask)
+            recorded = tape.get(place)
             if recorded is None:
                 continue
             if recorded.key != ask.key:
@@ -137,7 +138,7 @@ def resume(session: Session[T], tape: Tape) -> Frontier[T] | Finished[T]:
                     expected=recorded.key,
                     found=ask.key,
                 )
-            known[slot] = recorded.reply.at(Place(live.turn, slot))
+            known[slot] = recorded.reply.at(place)
         used += len(known)
         missing = tuple([slot for slot in range(len(current)) if slot not in known])
         if missing:

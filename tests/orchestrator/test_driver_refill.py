@@ -8,13 +8,21 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from agents.roster import Expert
-from orchestrator.driver import ADMIT_FIRST, AllWorkersLost, Driver, DriverSettings
+from orchestrator.driver import AllWorkersLost, Driver, DriverSettings
 from orchestrator.fleet import Action, Dispatch, Fleet, Inbox, Results, WorkerJoined, WorkerLost
 from orchestrator.journal import AskRecord, JournalRecord, MemoryJournal, ReplyRecord
 from orchestrator.limits import Limit
 from orchestrator.live import Job
+from orchestrator.tuning import AT_ONCE
+from protocols.asks import Ask
+from protocols.cast import Cast
+from protocols.chance import Rng
+from protocols.contract import Session
+from protocols.messages import Message, Part
+from protocols.outcome import Outcome
+from protocols.question import Question
 from protocols.replies import Reply
-from tests.orchestrator.test_driver import a_job
+from tests.orchestrator.test_driver import Ladder, a_job
 
 EXPERT = Expert(label="x", model="scripted/echo")
 PLACES = 4
@@ -156,7 +164,74 @@ async def test_the_first_asks_leave_before_many_sessions_are_opened() -> None:
     driver = Driver(fleet, journal, [EXPERT])
     running = asyncio.create_task(driver.run(jobs(), total=1_000))
     await fleet.wait(1)
-    assert len(opened) == ADMIT_FIRST
+    assert len(opened) == AT_ONCE
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_what_comes_back_does_not_wait_until_many_sessions_are_opened() -> None:
+    opened: list[int] = []
+    refilled_at: list[int] = []
+
+    class Noting(Held):
+        def perform(self, action: Action) -> None:
+            super().perform(action)
+            refilled_at.append(len(opened))
+
+    fleet = Noting(Watched())
+
+    def jobs() -> Iterator[Job]:
+        for number in range(1_000):
+            opened.append(number)
+            if number == 500:
+                fleet.answer(fleet.running[0])
+            yield a_job(number)
+
+    limits = {"scripted": Limit(concurrency=PLACES)}
+    settings = DriverSettings(limits=limits)
+    driver = Driver(fleet, MemoryJournal(), [EXPERT], settings=settings)
+    running = asyncio.create_task(driver.run(jobs(), total=1_000))
+    await fleet.wait(2)
+    assert 500 < refilled_at[1] <= 500 + AT_ONCE
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_what_comes_back_does_not_wait_until_many_sessions_are_stepped() -> None:
+    steps: list[int] = []
+    refilled_at: list[int] = []
+
+    class Noting(Held):
+        def perform(self, action: Action) -> None:
+            super().perform(action)
+            refilled_at.append(len(steps))
+
+    fleet = Noting(Watched())
+
+    class Stepped(Ladder):
+        def session(self, question: Question, cast: Cast, rng: Rng) -> Session[Outcome]:
+            seat = cast.seat("solver")
+            yield (Ask(seat, (Message("user", (question.text_part,)),)),)
+            steps.append(len(steps))
+            if len(steps) == 5:
+                fleet.answer(fleet.running[0])
+            yield (Ask(seat, (Message("user", (Part("again", question.text),)),)),)
+            return Outcome(status="answered", answer="x", rule="last")
+
+    protocol, places = Stepped(), 200
+    settings = DriverSettings(limits={"scripted": Limit(concurrency=places)})
+    driver = Driver(fleet, MemoryJournal(), [EXPERT], settings=settings)
+    jobs = [a_job(i, protocol) for i in range(1_000)]
+    running = asyncio.create_task(driver.run(jobs, total=len(jobs)))
+    while sum(len(one.asks) for one in fleet.running) < places:
+        await fleet.wait(len(fleet.running) + 1)
+    for dispatch in fleet.running[1:]:
+        fleet.answer(dispatch)
+    while max(refilled_at) < 5:
+        await fleet.wait(len(fleet.running) + 1)
+    assert 5 <= max(refilled_at) < 5 + AT_ONCE
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from protocols.canonical import canonical_json, clean_text
+from protocols.canonical import canonical_json, clean_text, sha256_hex
 from protocols.messages import Place
 from protocols.question import LABELS, Question
 from protocols.quoting import MARK, quoted, quoted_part, unquoted
@@ -73,6 +73,30 @@ def test_identity_is_id_and_content():
                         ("options", ("Saturn", "Mars", "Venus", "Earth"))]:  # fmt: skip
         changed = Question.model_validate({**CHOICE.model_dump(), name: value})
         assert changed.content_digest != CHOICE.content_digest
+
+
+TEXTS = st.text(max_size=20)
+
+
+@given(TEXTS.map("?".__add__), TEXTS, st.none() | TEXTS, st.lists(TEXTS, min_size=2, max_size=4))
+def test_what_is_written_by_hand_is_canonical_json(
+    text: str, name: str, passage: str | None, options: list[str]
+):
+    for answered in ({}, {"options": tuple(options)}, {"kind": "number"}):
+        question = Question(
+            id=f"q{name}",
+            text=text,
+            passage=passage,
+            category=name,
+            subject=name,
+            cluster=text,
+            **answered,
+        )
+        content = question.model_dump(mode="json")
+        assert question.as_json == canonical_json(content)
+        del content["id"]
+        assert question.content_digest == sha256_hex(canonical_json(content))
+    assert Question.model_validate_json(question.as_json) == question
 
 
 def test_statistics_count_clusters():
