@@ -26,6 +26,8 @@ _SMI = (
     "--format=csv,noheader,nounits",
 )
 _SMI_S = 10.0
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Where Linux says how much memory a container may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,21 @@ def gpus() -> tuple[Gpu, ...]:
     except (OSError, subprocess.SubprocessError):
         return ()
     return parse_gpus(done.stdout)
+
+
+def memory_gb(limits: Sequence[str] = _LIMITS) -> float:
+    """Return the main memory that this process may have, in gigabytes: a container's, or all.
+
+    Args:
+        limits: files that may hold a container's limit in bytes.
+    """
+    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for limit in limits:
+        try:
+            most = min(most, int(Path(limit).read_text(encoding="ascii")))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return most / 1e9
 
 
 def parse_gpus(text: str) -> tuple[Gpu, ...]:

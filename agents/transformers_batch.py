@@ -35,6 +35,7 @@ from agents.transformers_model import (
     Prefix,
     Prefixes,
     common,
+    no_memory,
     shared_lengths,
 )
 from agents.transformers_sampling import choose
@@ -45,6 +46,8 @@ READ_TOKENS = 4096
 READ_ROWS = 64
 _SEEN = 128
 """How far into the queue companions are looked for."""
+_Shares = list[tuple[list[int], torch.Tensor]]
+"""Some rows, and for each of them a value for each token that names an option."""
 
 
 class Batch:
@@ -119,10 +122,9 @@ class Batch:
                 self._read(group)
             elif self._running:
                 self._step()
-        except torch.OutOfMemoryError:
-            full = True  # handled below, where the traceback holds no tensors any more
         except Exception as error:  # noqa: BLE001 - a broken model must not stop its neighbours
-            broken = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            full = no_memory(error)  # handled below, where no traceback holds tensors any more
+            broken = "" if full else f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         if full:
             self._relieve()
         if broken:
@@ -185,14 +187,15 @@ class Batch:
         if self._leads(group[0]):
             self._prefixes.keep(group[0].prompt[: group[0].shared], filled, 0)
         if group[0].work == "probe":
-            for job, logits in zip(group, filled.last, strict=True):
-                self._answer_probe(job, logits)
+            for row, found in _values(self._shares(group, filled.last)).items():
+                self._answer_probe(group[row], found)
             return
-        good = filled.last.logsumexp(-1).isfinite()
-        rows = good.nonzero()[:, 0].tolist()
-        ended = self._take([group[row] for row in rows], filled.last[good]) if rows else []
+        good = filled.last.logsumexp(-1).isfinite().tolist()
+        rows = [row for row, finite in enumerate(good) if finite]
+        logits = filled.last if all(good) else filled.last[rows]
+        ended = self._take([group[row] for row in rows], logits) if rows else []
         for row, job in enumerate(group):
-            if row not in rows:
+            if not good[row]:
                 job.fail("provider", NO_NUMBERS)
             elif job not in ended:
                 longest = max((one.columns for one in self._running), default=0)
@@ -205,7 +208,7 @@ class Batch:
         prefix, used = (prefix, used) if used >= LEAST_REUSE else (None, 0)
         prompts = [job.prompt[:-1] for job in group]  # the last token is predicted, not read
         wide = max(map(len, prompts)) - used
-        totals = [0.0] * len(group)
+        sums = torch.zeros(len(group), dtype=torch.float64, device=self._model.device)
 
         def consume(logits: torch.Tensor, start: int) -> None:
             count = logits.shape[1]
@@ -217,14 +220,14 @@ class Batch:
                 places = torch.tensor(wanted, dtype=torch.int64, device=logits.device)
                 own = logits[row, first - start :].float()
                 found = own.gather(-1, places[:, None])[:, 0] - own.logsumexp(-1)
-                totals[row] += float(found.double().sum())
+                sums[row] += found.double().sum()
 
         keep = max(job.most for job in group)
         filled = self._model.read(prompts, prefix, used, keep, consume)
         self.reused_tokens += used * len(group)
         if self._leads(group[0]):
             self._prefixes.keep(prompts[0][: group[0].shared], filled, 0)
-        for job, total in zip(group, totals, strict=True):
+        for job, total in zip(group, sums.tolist(), strict=True):
             if math.isfinite(total):
                 job.finish(score_of(job, total))
             else:
@@ -233,9 +236,8 @@ class Batch:
     def _step(self) -> None:
         """Give every row that runs its next token."""
         running, slots, model = self._running, self._slots, self._model
-        slots.aim([job.columns for job in running], model.device)
-        tokens = torch.tensor(
-            [[job.tokens[-1]] for job in running], dtype=torch.int64, device=model.device
+        tokens = slots.aim(
+            [job.columns for job in running], [job.tokens[-1] for job in running], model.device
         )
         places = slots.places[:, None]
         columns = torch.arange(slots.columns, dtype=torch.int64, device=model.device)
@@ -262,13 +264,14 @@ class Batch:
             rows = torch.tensor(early, dtype=torch.int64, device=logits.device)[:, None]
             barred = torch.tensor(ends, dtype=torch.int64, device=logits.device)[None]
             logits[rows, barred] = float("-inf")
-        drawn = choose(logits, [job.draw for job in jobs]).tolist()
+        drawn = choose(logits, [job.draw for job in jobs]).tolist()  # here the device is waited for
+        named = _values(shares)
         ended = []
         for row, (job, token) in enumerate(zip(jobs, drawn, strict=True)):
             job.tokens.append(token)
             job.draw.went_on()
             if job.naming is not None:
-                job.shares.append(shares[row])
+                job.shares.append(named[row])
             finish = self._finish_of(job, token)
             if finish is not None:
                 ended.append(job)
@@ -283,18 +286,17 @@ class Batch:
             return "stop"
         return "length" if len(job.tokens) >= job.most else None
 
-    def _shares(self, jobs: Sequence[Job], logits: torch.Tensor) -> dict[int, list[float]]:
-        """Return by row the logarithms of the probabilities of what names its options."""
+    def _shares(self, jobs: Sequence[Job], logits: torch.Tensor) -> _Shares:
+        """Return the logarithms of the probabilities of what names the jobs' options."""
         together: dict[tuple[int, ...], list[int]] = {}
         for row, job in enumerate(jobs):
             if job.naming is not None:
                 together.setdefault(tuple(chain(*job.naming)), []).append(row)
-        found: dict[int, list[float]] = {}
+        found: _Shares = []
         for names, rows in together.items():
             picked = logits[torch.tensor(rows, dtype=torch.int64, device=logits.device)]
             columns = torch.tensor(names, dtype=torch.int64, device=logits.device)
-            values = picked[:, columns] - picked.logsumexp(-1, keepdim=True)
-            found.update(zip(rows, values.tolist(), strict=True))
+            found.append((rows, picked[:, columns] - picked.logsumexp(-1, keepdim=True)))
         return found
 
     def _end(self, job: Job, finish: Finish) -> None:
@@ -310,12 +312,12 @@ class Batch:
         job.work, job.half, job.prompt, job.shared = "probe", reply, probe, 0
         self._waiting.insert(0, job)
 
-    def _answer_probe(self, job: Job, logits: torch.Tensor) -> None:
+    def _answer_probe(self, job: Job, shares: Sequence[float]) -> None:
         """Read the distribution behind what was put there to ask for it."""
         assert job.naming is not None
         assert job.half is not None
-        shares = logits.log_softmax(-1).double().exp()
-        mass = [float(shares[tokens].sum()) for tokens in job.naming]
+        each = iter(shares)
+        mass = [sum(math.exp(next(each)) for _ in tokens) for tokens in job.naming]
         total = sum(mass)
         if total > 0.0:
             job.complete(Spread(tuple(value / total for value in mass), max(0.0, 1.0 - total)))
@@ -375,3 +377,12 @@ class Batch:
             if not job.over:
                 job.fail("provider", message)
         self._reading, self._running, self._waiting = [], [], []
+
+
+def _values(shares: _Shares) -> dict[int, list[float]]:
+    """Bring what was computed of rows from the device, by row."""
+    return {
+        row: values
+        for rows, found in shares
+        for row, values in zip(rows, found.tolist(), strict=True)
+    }

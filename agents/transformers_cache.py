@@ -126,17 +126,20 @@ class Slots:
         self.rows: Any = None
         self.places: Any = None
 
-    def aim(self, lengths: Sequence[int], device: Any) -> None:
-        """Prepare a step.
+    def aim(self, lengths: Sequence[int], tokens: Sequence[int], device: Any) -> torch.Tensor:
+        """Prepare a step and return its tokens as the model takes them: rows x 1.
 
         Args:
             lengths: how many columns each row has.
+            tokens: the next token of each row.
             device: where the model is.
         """
         self.columns = max(lengths) + 1
         self._reserve(len(lengths), self.columns)
         self.rows = torch.arange(len(lengths), dtype=torch.int64, device=device)
-        self.places = torch.tensor(lengths, dtype=torch.int64, device=device)
+        both = torch.tensor([lengths, tokens], dtype=torch.int64, device=device)  # one copy
+        self.places = both[0]
+        return both[1][:, None]
 
     def join(self, row: int, layers: Sequence[KeysValues | None], longest: int = 0) -> None:
         """Fill a slot.

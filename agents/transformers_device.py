@@ -3,6 +3,10 @@
 Nothing else computes there. The event loop hands in actions, which run between two turns, and is
 told of results through :class:`agents.transformers_jobs.Mail`. Loads copy weights on a stream of
 their own, in threads of their own, meanwhile.
+
+On cards of the newest kinds torch prefers cuDNN's attention, which plans anew, for tens of
+milliseconds, wherever the numbers of rows and columns are new to it. Here they are new in nearly
+every step, so it is switched off for the process; the other kernels take any shape.
 """
 
 from __future__ import annotations
@@ -25,8 +29,11 @@ class DeviceThread:
 
     def __init__(self, device: Any) -> None:
         self.device = device
-        self.copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+        on_card = device.type == "cuda"
+        self.copies = torch.cuda.Stream(device) if on_card else None
         """The stream on which weights come."""
+        if on_card:
+            torch.backends.cuda.enable_cudnn_sdp(False)
         self._batches: list[Batch] = []
         self._actions: list[Action] = []
         self._changed = threading.Condition()
@@ -46,8 +53,11 @@ class DeviceThread:
         """Take in a batch."""
         self.post(lambda: self._batches.append(batch))
 
-    def leave(self, batch: Batch, message: str) -> Future[None]:
-        """End a batch: its jobs fail with `message`. The result comes when its memory is free."""
+    def leave(self, batch: Batch, message: str, free: Action) -> Future[None]:
+        """End a batch: its jobs fail with `message`; then `free` runs, while nothing else does.
+
+        The result comes when the memory is free.
+        """
         left: Future[None] = Future()
         left.set_running_or_notify_cancel()  # from now on nobody can cancel it
 
@@ -56,7 +66,10 @@ class DeviceThread:
                 self._batches.remove(batch)
             try:
                 batch.close(message)
-            finally:
+                free()
+            except Exception as error:  # noqa: BLE001 - it is raised where the result is awaited
+                left.set_exception(error)
+            else:
                 left.set_result(None)
 
         self.post(end)

@@ -34,6 +34,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agents.engine import Attempted, Capabilities, Engine
@@ -95,42 +96,29 @@ class TransformersEngine(Engine):
         """
         check_gpus(self._expert)
         need_libraries(self._expert)
-        from agents import transformers_loading
-
         if self._loaded is not None:
             return
         loading = asyncio.ensure_future(
-            asyncio.to_thread(
-                transformers_loading.load,
-                self._expert,
-                self._options,
-                loadable_name(self._expert),
-                self._common,
-            )
+            asyncio.to_thread(_load, self._expert, self._options, self._common)
         )
         try:
             loaded = await asyncio.shield(loading)
         except asyncio.CancelledError:
             await _end_of(loading)  # a copy cannot be stopped halfway
             if not loading.cancelled() and loading.exception() is None:
-                await asyncio.to_thread(transformers_loading.free, loading.result())
+                await asyncio.to_thread(_free, loading.result())
             raise
         loaded.thread.join(loaded.batch)
         self._loaded = loaded
 
     async def unload(self) -> None:
         """Free the device's memory; asks that run end as failures."""
-        from agents import transformers_loading
-
         loaded, self._loaded = self._loaded, None
         if loaded is None:
             return
-
-        async def leave() -> None:
-            await asyncio.wrap_future(loaded.thread.leave(loaded.batch, _UNLOADED))
-            await asyncio.to_thread(transformers_loading.free, loaded)
-
-        leaving = asyncio.ensure_future(leave())
+        left = loaded.thread.leave(loaded.batch, _UNLOADED, partial(_free, loaded))
+        leaving = asyncio.wrap_future(left)
+        del loaded
         try:
             await asyncio.shield(leaving)
         except asyncio.CancelledError:
@@ -139,11 +127,11 @@ class TransformersEngine(Engine):
 
     async def stream(self, asks: Sequence[Ask]) -> AsyncIterator[tuple[int, Attempted]]:
         """Yield replies as they are complete."""
-        from agents import transformers_jobs
-
         loaded = self._loaded
         if loaded is None:
             raise Mistake(f"{who(self._expert)}: is not loaded; load it first")
+        from agents import transformers_jobs  # the load has imported torch
+
         mail = transformers_jobs.Mail()
         batch, thread, terms = loaded.batch, loaded.thread, loaded.terms
         jobs = await asyncio.to_thread(
@@ -167,6 +155,19 @@ class TransformersEngine(Engine):
         finally:
             if missing:
                 thread.post(lambda: batch.drop(jobs))
+
+
+def _load(expert: Expert, options: TransformersOptions, common: dict[str, Any]) -> Loaded:
+    """Load a model; call it in a thread, as torch takes seconds to import."""
+    from agents import transformers_loading
+
+    return transformers_loading.load(expert, options, loadable_name(expert), common)
+
+
+def _free(loaded: Loaded) -> None:
+    from agents import transformers_loading
+
+    transformers_loading.free(loaded)
 
 
 async def _end_of(task: asyncio.Future[Any]) -> None:

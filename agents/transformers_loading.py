@@ -127,7 +127,7 @@ def shared_of(common: dict[str, Any], device: Any, options: TransformersOptions)
     """Return what a worker's engines share, with a thread for `device`."""
     budget = options.host_cache_gb
     if budget is None:
-        budget = 0.0 if device.type == "cpu" else _memory_gb() / 2 / _cards_here()
+        budget = 0.0 if device.type == "cpu" else machine.memory_gb() / 2 / _cards_here()
     with _lock:
         shared = common.get(_SHARED)
         if not isinstance(shared, Shared):
@@ -136,10 +136,6 @@ def shared_of(common: dict[str, Any], device: Any, options: TransformersOptions)
         if str(device) not in shared.threads:
             shared.threads[str(device)] = DeviceThread(device)
     return shared
-
-
-def _memory_gb() -> float:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
 
 
 @lru_cache(maxsize=1)

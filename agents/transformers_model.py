@@ -26,6 +26,9 @@ LEAST_REUSE = 16
 _PREFIXES = 4
 """How many prefixes are kept."""
 
+_FULL = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
+"""How CUDA and its libraries say so where they ask for memory beside torch."""
+
 Consume = Callable[[torch.Tensor, int], None]
 """Takes logits (rows x tokens x vocabulary) and the column of the first of these tokens."""
 
@@ -207,6 +210,13 @@ def shared_lengths(prompts: Sequence[list[int]]) -> list[int]:
         shared[one] = max(shared[one], length)
         shared[other] = max(shared[other], length)
     return shared
+
+
+def no_memory(error: BaseException) -> bool:
+    """Whether an error says that the device's memory is full."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in _FULL)
 
 
 def _spans(wide: int, keep: int, few: int) -> list[tuple[int, int]]:

@@ -121,24 +121,21 @@ def choose(logits: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
     drawing = [row for row, draw in enumerate(draws) if draw.temperature > 0.0]
     if not drawing:
         return likeliest
-    device = logits.device
-
-    def column(values: list[float]) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
-
     some = [draws[row] for row in drawing]
-    rows = torch.tensor(drawing, dtype=torch.int64, device=device)
-    picked = logits[rows] / column([max(draw.temperature, 1e-5) for draw in some])
-    shares = picked.softmax(-1)
+    vocabulary = logits.shape[-1]
+    settings = [
+        (row, max(draw.temperature, 1e-5), draw.uniform(), draw.top_p, draw.top_k or vocabulary)
+        for row, draw in zip(drawing, some, strict=True)
+    ]
+    numbers = torch.tensor(settings, dtype=torch.float32, device=logits.device)  # one copy
+    rows = numbers[:, 0].long()
+    temperatures, uniform, tops, counts = numbers[:, 1:].split(1, dim=1)
+    shares = (logits[rows] / temperatures).softmax(-1)
     if any(draw.top_p < 1.0 or draw.top_k > 0 for draw in some):
-        tops = column([draw.top_p for draw in some])
-        counts = column([float(draw.top_k or shares.shape[-1]) for draw in some])
         shares = _nucleus(shares, tops, counts)
-    uniform = column([draw.uniform() for draw in some]).double()
     heights = shares.double().cumsum(-1)
-    drawn = torch.searchsorted(heights, uniform * heights[:, -1:], right=True)
-    last = shares.shape[-1] - 1
-    likeliest[rows] = drawn[:, 0].clamp_(max=last)
+    drawn = torch.searchsorted(heights, uniform.double() * heights[:, -1:], right=True)
+    likeliest[rows] = drawn[:, 0].clamp_(max=vocabulary - 1)
     return likeliest
 
 

@@ -20,7 +20,6 @@ tenths of a second: whoever computes meanwhile names the dtypes of the tensors t
 from __future__ import annotations
 
 import copy
-import os
 import threading
 import time
 from collections import Counter, deque
@@ -32,6 +31,7 @@ from typing import Any
 
 import torch
 
+from agents import machine
 from agents.weights_disk import Checkpoint, examine, find_model, from_disk
 from protocols.errors import Mistake
 
@@ -56,6 +56,8 @@ CHUNK = 32 * 2**20
 _AGE = 64
 """After so many reads what was asked before counts half."""
 _REMEMBERED = 1_000
+_PORTABLE = 1
+"""For cudaHostRegister: memory is page-locked for every card, whichever is this thread's."""
 _READING = threading.Lock()
 """`transformers` changes process-wide settings while it builds a model: one at a time."""
 
@@ -238,20 +240,27 @@ def place(host: HostWeights, device: torch.device, stream: Any = None) -> Placed
     start = time.perf_counter()
     check_fits(host.name, host.bytes, device, of="free")
     block = host.block if device.type == "cpu" else _copied(host.block, device, stream)
-    memo = {key: _view(block, tensor, at) for key, (tensor, at) in host.views.items()}
+    memo: dict[int, Any] = {k: _view(block, tensor, at) for k, (tensor, at) in host.views.items()}
+    configs = (getattr(part, "config", None) for part in host.module.modules())
+    memo.update((id(config), config) for config in configs if config is not None)  # large, constant
     module = copy.deepcopy(host.module, memo)
     return Placed(module, time.perf_counter() - start, host.bytes, device)
 
 
 def free(placed: Placed) -> None:
-    """Free a placed model's memory, whoever still holds its module; may be called twice."""
+    """Free a placed model's memory, whoever still holds its module; may be called twice.
+
+    Best called by the thread that computes on the device: what another one allocates between the
+    two steps of freeing may come to lie in this memory, which then stays torch's and in pieces.
+    """
     module, placed.module = placed.module, None
     if module is None:
         return
     if placed.device.type == "cuda":
         torch.cuda.synchronize(placed.device)  # what still runs reads it
-    for tensor in _tensors(module):
-        tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    with torch.inference_mode(False):
+        for tensor in _tensors(module):
+            tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
     del module
     if placed.device.type == "cuda":
         with torch.cuda.device(placed.device):
@@ -279,7 +288,7 @@ def memory_of(device: torch.device) -> tuple[int, int]:
         free_bytes, total = torch.cuda.mem_get_info(device)
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return free_bytes + unused, total
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    total = int(machine.memory_gb() * 1e9)
     return total, total  # what is free of it nobody knows: caches give way
 
 
@@ -290,7 +299,7 @@ def _read(checkpoint: Checkpoint, dtype: torch.dtype | None, *, pin: bool) -> Ho
     block, views = _in_one_block(module)
     host = HostWeights(str(checkpoint.folder), module, block, views, 0.0)
     if pin and torch.cuda.is_available():
-        status = torch.cuda.cudart().cudaHostRegister(block.data_ptr(), block.numel(), 0)
+        status = torch.cuda.cudart().cudaHostRegister(block.data_ptr(), block.numel(), _PORTABLE)
         host.pinned = int(status) == 0  # else it stays pageable: slower, and all the same
     host.read_s = time.perf_counter() - start
     return host

@@ -6,6 +6,11 @@
 Needs torch, transformers (with safetensors and tokenizers) and, of moot's own needs, pydantic,
 pyyaml and jinja2: no Ray, no litellm, no database, no network. Runs from a bare checkout.
 
+All is to be over within `--budget-minutes`. What (a) measures tells what the other parts will take;
+where that is more than is left, replies become shorter and then sessions fewer, and the JSON says
+so. It is written after every run: what is killed leaves what it measured. A part that breaks is
+noted, and the others go on.
+
 Models are made from a configuration with random weights: about 1.5 billion parameters on a card
 with at least 40 GB, tiny ones elsewhere. The length of every reply is forced, so that all policies
 do the same work; the planner is not told the lengths. Real workers, engines and planner; no driver
@@ -24,30 +29,48 @@ and no store.
 from __future__ import annotations
 
 import argparse
-import re
+import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Sequence
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.gpu_experts_bench import Bench
 
 NEEDED = ("torch", "transformers", "safetensors", "tokenizers", "pydantic", "yaml", "jinja2")
-RESULTS = Path(__file__).resolve().parent / "results"
+MINUTES = 9.0
+"""So that all is over within ten, with what a process needs to start and to end."""
 HOST_SHARE = 0.6
 """The share of this machine's memory that weights may take."""
+SPARE_GB = 1.0
+"""Disk beside the weights: tiny models, tokenizers."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the parts, print one table and write the JSON."""
+    began = time.monotonic()
     options = _parser().parse_args(arguments)
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        raise SystemExit(f"gpu_experts: {', '.join(missing)} not installed; pip install them")
+        raise SystemExit(
+            f"gpu_experts: {', '.join(missing)} not installed; pip install them (where there is no "
+            "network: their wheels, with those of what they need)"
+        )
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import torch
+    from transformers.utils.logging import disable_progress_bar
 
-    from benchmarks.gpu_experts_bench import CARD, CPU, QUICK, STEPS, Bench, Budget, host_gb
+    from agents.machine import memory_gb
+    from benchmarks.gpu_experts_bench import CARD, CPU, QUICK, STEPS, Bench, Budget
     from benchmarks.gpu_experts_models import TINY, shape_for
     from benchmarks.gpu_experts_parts import PARTS
+    from benchmarks.gpu_experts_report import Keeper
 
     wanted = sorted({"a", *options.parts.split(",")} if options.parts else PARTS)
     unknown = [name for name in wanted if name not in PARTS]
@@ -61,68 +84,68 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sizes = QUICK if options.quick else CPU if shape is TINY else CARD
     if device.type == "cpu":
         torch.set_num_threads(1)  # tiny steps: two threads would mostly wait for each other
-    folder = Path(tempfile.mkdtemp(prefix="gpu_experts_", dir=options.folder))
-    budget = Budget(options.budget_minutes)
+    keeper = Keeper(device, options.json, options.quick)
+    budget = Budget(options.budget_minutes, began)
     STEPS.watch()
+    disable_progress_bar()
+    folder = _folder(options.folder, shape.disk_gb + SPARE_GB)
     try:
-        bench = Bench(device, shape, sizes, folder, budget, HOST_SHARE * host_gb())
-        for name in wanted:
-            before = budget.spent_s
-            PARTS[name](bench)
-            print(f"{name}: {budget.spent_s - before:.0f} s", flush=True)
+        cache_gb = HOST_SHARE * memory_gb()
+        bench = Bench(device, shape, sizes, folder, budget, cache_gb, keep=keeper.write)
+        bench.parts = tuple(wanted)
+        whole = run_parts(bench, PARTS)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    _report(bench, card, options.json, quick=options.quick)
+    print(keeper.write(bench, whole=True).table())
+    print(f"written to {keeper.target}")
+    if not whole:
+        sys.exit(1)
+
+
+def run_parts(bench: Bench, parts: Mapping[str, Callable[[Bench], None]]) -> bool:
+    """Run what is wanted and return whether all went well; nothing can be done without part (a)."""
+    whole = True
+    for name in bench.parts:
+        before = bench.budget.spent_s
+        try:
+            parts[name](bench)
+        except Exception as error:  # noqa: BLE001 - what the others measure is not to be lost
+            whole = False
+            traceback.print_exc()
+            said = " ".join(str(error).split())[:300]
+            bench.notes.append(f"{name}: BROKEN: {type(error).__name__}: {said}")
+        bench.say(f"{name}: {bench.budget.spent_s - before:.0f} s")
+        bench.keep(bench)
+        if bench.pacing is None:
+            break
+    return whole
+
+
+def _folder(wish: str | None, size_gb: float) -> Path:
+    """Make a folder for models.
+
+    Raises:
+        SystemExit: there is no room for them.
+    """
+    root = wish or tempfile.gettempdir()
+    free_gb = shutil.disk_usage(root).free / 1e9
+    if free_gb < size_gb:
+        raise SystemExit(
+            f"gpu_experts: the models take {size_gb:.1f} GB, and {root} has {free_gb:.1f} GB left; "
+            "name another with --folder"
+        )
+    return Path(tempfile.mkdtemp(prefix="gpu_experts_", dir=wish))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_experts")
     parser.add_argument("--parts", help="for example a,b; all unless told")
-    parser.add_argument("--budget-minutes", type=float, default=10.0)
+    parser.add_argument("--budget-minutes", type=float, default=MINUTES)
     parser.add_argument("--device", help="cpu, cuda or cuda:N; a card where there is one")
     parser.add_argument("--json", type=Path, help="results/gpu_experts_CARD.json unless told")
     parser.add_argument("--folder", help="where the models are written; a temporary folder")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: only whether it runs")
     return parser
-
-
-def _report(bench: object, card: str, path: Path | None, *, quick: bool) -> None:
-    """Print the table and write the JSON."""
-    import json
-
-    import torch
-    import transformers
-
-    from benchmarks.gpu_experts_bench import Bench
-    from benchmarks.gpu_experts_models import parameters
-    from benchmarks.measuring import Result
-
-    assert isinstance(bench, Bench)
-    bench.figure("all parts", "min", bench.budget.spent_s / 60.0, bench.budget.minutes)
-    size = parameters(bench.shape)
-    if bench.device.type != "cuda":
-        bench.notes.append("on the CPU with tiny models: this is no measurement of a GPU")
-    bench.notes.append(
-        "idle: no step was being made; gaps inside a step are not seen. E, R, C: experts, rounds, "
-        "slots"
-    )
-    name = "gpu_experts_" + re.sub(r"[^a-z0-9]+", "_", card.lower()).strip("_")
-    result = Result(
-        name,
-        f"sixteen experts of {size:,} parameters ({bench.shape.dtype}) on {card}; torch "
-        f"{torch.__version__}, transformers {transformers.__version__}",
-        "no store",
-        bench.figures,
-        bench.notes,
-        bench.rows,
-    )
-    print(result.table())
-    target = path or RESULTS / f"{name}.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(result.as_json(quick=quick), indent=2, ensure_ascii=False)
-    target.write_text(text + "\n", encoding="utf-8")
-    print(f"written to {target}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +26,7 @@ from benchmarks.gpu_experts_runs import (
 )
 from benchmarks.measuring import Figure
 from orchestrator.simulated import Report
-from orchestrator.workloads import Draws, labels
+from orchestrator.workloads import Draws, labels, workload
 from orchestrator.world import Trace
 
 WITHIN = 0.10
@@ -68,14 +67,16 @@ class Sizes:
         return Draws(self.mean_tokens, self.spread)
 
 
-CPU = Sizes(batch_limit=16, mean_tokens=16.0, spread=0.4, prompt=24, passage=1_000, readers=(3, 12))
+CPU = Sizes(batch_limit=16, mean_tokens=16.0, spread=0.4, prompt=24, passage=400, readers=(3, 12))
 CARD = Sizes(
     batch_limit=64,
-    mean_tokens=20.0,
+    mean_tokens=16.0,
     spread=0.4,
     prompt=128,
     passage=1_500,
-    slowed_s=1.0,
+    debates=160,
+    slotted=64,
+    slowed_s=0.5,
     sampled=3,
     batches=(1, 8, 32, 64),
 )
@@ -97,12 +98,40 @@ QUICK = Sizes(
 )
 
 
-class Budget:
-    """The time that there is."""
+@dataclass(frozen=True)
+class Run:
+    """Sessions that are run under a policy."""
 
-    def __init__(self, minutes: float) -> None:
+    part: str
+    case: str
+    policy: str
+    kind: str
+    """Of workload."""
+    sessions: int
+    slots: int = 3
+    extra_load_s: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.part}: {self.case}, {self.policy}"
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What it does, whatever it is for."""
+        return self.policy, self.kind, self.sessions, self.slots, self.extra_load_s
+
+
+class Budget:
+    """The time that there is.
+
+    Args:
+        minutes: how much.
+        began: since when, by the monotonic clock; now unless told.
+    """
+
+    def __init__(self, minutes: float, began: float | None = None) -> None:
         self.minutes = minutes
-        self._began = time.monotonic()
+        self._began = time.monotonic() if began is None else began
 
     @property
     def spent_s(self) -> float:
@@ -131,6 +160,16 @@ class Bench:
     pacing: Pacing | None = None
     cpu_pacing: Pacing | None = None
     """The same in processor time, where the CPU is the device: neighbours disturb it less."""
+    parts: tuple[str, ...] = ()
+    """Those that are wanted."""
+    read_s: float = 0.0
+    """What the first load of a model took, from disk into host memory and onto the device."""
+    passage_s: float = 0.0
+    """What a passage adds to a prompt."""
+    ran: dict[tuple[object, ...], Ran] = field(default_factory=dict)
+    """What was run, by :attr:`Run.key`."""
+    keep: Callable[[Bench], object] = lambda _: None
+    """Writes down what was found so far."""
     common: dict[str, Any] = field(default_factory=dict)
     """What the engines of all runs share: the device's thread and the weights in host memory."""
     _tiny: list[Path] | None = None
@@ -142,6 +181,16 @@ class Bench:
             max(examine(folder).bytes(getattr(torch, self.shape.dtype)) for folder in self.folders)
             / 1e9
         )
+        self.say(f"models of {self.model_gb:.3g} GB written")
+        fits = int(self.cache_gb / self.model_gb)
+        if fits < len(self.folders):
+            self.notes.append(
+                f"host memory holds {fits} of {len(self.folders)} models: others come from disk"
+            )
+
+    def say(self, text: str) -> None:
+        """Print how far it is."""
+        print(f"[{self.budget.spent_s:4.0f} s] {text}", flush=True)
 
     @property
     def size_gb(self) -> float:
@@ -229,57 +278,85 @@ class Bench:
     ) -> None:
         self.figures.append(Figure(name, unit, [value], target, **more))
 
-    def measured(
-        self, part: str, case: str, policy: str, setting: Setting, traces: Sequence[Trace]
-    ) -> Ran | None:
-        """Run sessions under a policy, where there is time; note what came of it."""
-        report = foretell(policy, setting, traces)
-        name = f"{part}: {case}, {policy}" if case else f"{part}: {policy}"
-        if report.makespan_s > self.budget.left_s:
-            self.notes.append(
-                f"{name}: left out, {report.makespan_s:.0f} s foretold and "
-                f"{self.budget.left_s:.0f} s left"
-            )
+    def run_setting(self, run: Run) -> Setting:
+        return self.setting(run.slots, extra_load_s=run.extra_load_s)
+
+    def foretold(self, run: Run) -> Report:
+        """Return what the simulator expects of a run."""
+        traces = workload(run.kind, run.sessions, draws=self.sizes.draws)
+        return foretell(run.policy, self.run_setting(run), traces)
+
+    def measured(self, run: Run) -> Ran | None:
+        """Run sessions under a policy, where there is time; note what came of it.
+
+        What was run before, for another part, is not run again.
+        """
+        if run.key in self.ran:
+            return self.ran[run.key]
+        setting, report = self.run_setting(run), self.foretold(run)
+        traces = workload(run.kind, run.sessions, draws=self.sizes.draws)
+        left_s = self.budget.left_s
+        if report.makespan_s > left_s:
+            said = f"left out, {report.makespan_s:.0f} s foretold and {left_s:.0f} s left"
+            self.notes.append(f"{run.name}: {said}")
+            self.say(self.notes[-1])
             return None
-        outcome = run_now(policy, setting, traces, self.words())
+        try:
+            outcome = run_now(run.policy, setting, traces, self.words(), left_s)
+        except TimeoutError:
+            said = f"cut off after {left_s:.0f} s, {report.makespan_s:.0f} s foretold"
+            self.notes.append(f"{run.name}: {said}")
+            self.say(self.notes[-1])
+            return None
         bounds = bounds_of(setting, traces)
-        ran = Ran(outcome, report, bounds.loads, bounds.makespan_s)
-        planned = policy.startswith("planner")
+        ran = self.ran[run.key] = Ran(outcome, report, bounds.loads, bounds.makespan_s)
+        self.say(
+            f"{run.name}: {outcome.seconds:.1f} s, {report.makespan_s:.1f} s foretold; "
+            f"{outcome.loads} loads"
+        )
+        self._note(run, setting, traces, ran)
+        self.keep(self)
+        return ran
+
+    def _note(self, run: Run, setting: Setting, traces: Sequence[Trace], ran: Ran) -> None:
+        """Note what came of a run."""
+        outcome, name = ran.outcome, run.name
+        planned = run.policy.startswith("planner")
+        target = WITHIN if planned else None
         self.figure(f"{name}, makespan", "s", outcome.seconds)
-        self.figure(f"{name}, off the simulator by", "", ran.off, WITHIN if planned else None)
+        self.figure(f"{name}, off the simulator by", "", ran.off, target)
         self.figure(f"{name}, loads", "", float(outcome.loads))
         on_cpu: float | None = None
         if self.cpu_pacing is not None and not setting.extra_load_s:
-            expected = foretell(policy, replace(setting, pacing=self.cpu_pacing), traces)
+            expected = foretell(run.policy, replace(setting, pacing=self.cpu_pacing), traces)
             on_cpu = expected.makespan_s
             off = abs(outcome.cpu_s / on_cpu - 1.0)
-            self.figure(f"{name}, off by, in processor time", "", off, WITHIN if planned else None)
+            self.figure(f"{name}, off by, in processor time", "", off, target)
         if planned:
             self.figure(f"{name}, scheduler share", "", outcome.scheduler_share, SCHEDULER)
         self.figure(f"{name}, GPU idle share", "", outcome.idle_share)
         self.rows.append(
             {
-                "part": part,
-                "case": case,
-                "policy": policy,
-                "sessions": len(traces),
+                "part": run.part,
+                "case": run.case,
+                "policy": run.policy,
+                "sessions": run.sessions,
                 "asks": outcome.asks,
                 "tokens": outcome.tokens,
-                "slots": setting.slots,
-                "extra_load_s": setting.extra_load_s,
+                "slots": run.slots,
+                "extra_load_s": run.extra_load_s,
                 "seconds": round(outcome.seconds, 3),
-                "foretold_s": round(report.makespan_s, 3),
+                "foretold_s": round(ran.report.makespan_s, 3),
                 "cpu_s": round(outcome.cpu_s, 3),
                 "cpu_foretold_s": None if on_cpu is None else round(on_cpu, 3),
-                "bound_s": round(bounds.makespan_s, 3),
+                "bound_s": round(ran.bound_s, 3),
                 "loads": outcome.loads,
-                "loads_foretold": report.load_count,
-                "loads_bound": bounds.loads,
+                "loads_foretold": ran.report.load_count,
+                "loads_bound": ran.loads_bound,
                 "scheduler_share": round(outcome.scheduler_share, 6),
                 "idle_share": round(outcome.idle_share, 4),
             }
         )
-        return ran
 
 
 @dataclass(frozen=True)
@@ -318,8 +395,3 @@ class Steps:
 
 
 STEPS = Steps()
-
-
-def host_gb() -> float:
-    """Return the memory of this machine, in gigabytes."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9

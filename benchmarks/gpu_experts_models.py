@@ -7,7 +7,6 @@ says. What the words are is of no interest; that they are the same however they 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +40,12 @@ class Shape:
     words: int
     dtype: str
 
+    @property
+    def disk_gb(self) -> float:
+        """What its weights take, once."""
+        dtype: torch.dtype = getattr(torch, self.dtype)
+        return float(parameters(self) * dtype.itemsize / 1e9)
+
 
 LARGE = Shape(1536, 8960, 31, 12, 2, 32_768, "bfloat16")
 """About 1.5 billion parameters."""
@@ -64,8 +69,8 @@ def make_models(folder: Path, shape: Shape, device: torch.device, *, linked: boo
         folder: where.
         shape: of all of them.
         device: where the random numbers are drawn; a card is faster.
-        linked: whether all have the same weights, in one file with sixteen names: what loads and
-            steps take does not depend on what the weights are.
+        linked: whether all have the same weights, in one file that the others point to: what loads
+            and steps take does not depend on what the weights are.
     """
     made: list[Path] = []
     for number, label in enumerate(labels()):
@@ -73,7 +78,7 @@ def make_models(folder: Path, shape: Shape, device: torch.device, *, linked: boo
         if linked and made:
             one.mkdir(parents=True)
             for file in made[0].iterdir():
-                os.link(file, one / file.name)
+                (one / file.name).symlink_to(file.absolute())
         else:
             make_model(one, shape, device, seed=number)
         made.append(one)
@@ -85,7 +90,7 @@ def make_model(folder: Path, shape: Shape, device: torch.device, *, seed: int) -
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     config = AutoConfig.for_model(
-        "qwen2",
+        "llama",  # its tokenizer may be any; those of other families are made anew, without words
         vocab_size=_write_tokenizer(folder, shape.words),
         hidden_size=shape.hidden,
         intermediate_size=shape.inner,
@@ -116,7 +121,7 @@ def parameters(shape: Shape) -> int:
     """Return how many numbers a model of this shape has."""
     head = shape.hidden // shape.heads
     keys = shape.key_heads * head
-    attention = 2 * shape.hidden**2 + 2 * shape.hidden * keys + shape.hidden + 2 * keys
+    attention = 2 * shape.hidden**2 + 2 * shape.hidden * keys
     layer = attention + 3 * shape.hidden * shape.inner + 2 * shape.hidden
     words = shape.words + len(SPECIAL) + SPARE
     return shape.layers * layer + 2 * words * shape.hidden + shape.hidden

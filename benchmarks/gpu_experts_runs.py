@@ -175,6 +175,8 @@ class Words:
         self._prompt = prompt
         self._passage = passage
         self._shared_by = shared_by
+        self.least = prompt + passage
+        """How many tokens a prompt has at least."""
 
     def messages(self, number: int, said: Sequence[Part]) -> tuple[Message, ...]:
         """Return the prompt of a session: what many share first, then what is its own."""
@@ -218,7 +220,7 @@ class Session:
     ) -> None:
         self.number = number
         self.trace = trace
-        self._words = words
+        self.words = words
         self._models = models
         self._turn = -1
         self.said: list[list[str]] = []
@@ -234,7 +236,7 @@ class Session:
         speeches = [
             Part("speech", text, origin=Place(turn - 1, i)) for i, text in enumerate(before)
         ]
-        messages = self._words.messages(self.number, speeches)
+        messages = self.words.messages(self.number, speeches)
         self.said.append([""] * len(calls))
         self.missing = len(calls)
         items = []
@@ -328,7 +330,9 @@ class _Runner:
         del self._items[id(item.ask)]
         place = item.ask.place
         assert place is not None
-        wanted = item.ask.seat.sampling.max_tokens
+        wanted, read = item.ask.seat.sampling.max_tokens, result.usage.prompt_tokens
+        if read < item.session.words.least:
+            raise RuntimeError(f"{item.expert} read {read} tokens of a longer prompt")
         if result.usage.completion_tokens != wanted:
             said = result.usage.completion_tokens
             raise RuntimeError(f"{item.expert} gave {said} tokens where {wanted} were due")
@@ -364,6 +368,21 @@ class _Runner:
         self._fleet.perform(action)
 
 
-def run_now(name: str, setting: Setting, traces: Sequence[Trace], words: Words) -> Outcome:
-    """Run sessions in an event loop of their own."""
-    return asyncio.run(run(name, setting, traces, words))
+def run_now(
+    name: str,
+    setting: Setting,
+    traces: Sequence[Trace],
+    words: Words,
+    limit_s: float | None = None,
+) -> Outcome:
+    """Run sessions in an event loop of their own.
+
+    Raises:
+        TimeoutError: they took longer than `limit_s`; everything is stopped.
+    """
+
+    async def limited() -> Outcome:
+        async with asyncio.timeout(limit_s):
+            return await run(name, setting, traces, words)
+
+    return asyncio.run(limited())

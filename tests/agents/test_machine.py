@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from agents import machine
@@ -82,3 +84,13 @@ def test_a_lease_ends_when_nobody_attends() -> None:
     lease.leave("b")
     lease.leave("unknown")
     assert lease.abandoned(111.0)
+
+
+def test_a_container_may_have_less_memory_than_the_machine(tmp_path: Path) -> None:
+    whole = machine.memory_gb(())
+    limit, none, odd = (tmp_path / name for name in ("limit", "none", "odd"))
+    limit.write_text("2000000000\n", encoding="ascii")
+    none.write_text("max\n", encoding="ascii")
+    odd.write_text(f"{2**63}\n", encoding="ascii")
+    assert machine.memory_gb((str(none), str(odd), str(tmp_path / "absent"))) == whole > 0.1
+    assert machine.memory_gb((str(none), str(limit))) == min(2.0, whole)

@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
-def limited(engine: TransformersEngine, holds: Callable[[Any], bool]) -> list[int]:
+def limited(engine: TransformersEngine, holds: Callable[[Any], bool], says: str = "") -> list[int]:
     """Let a model run out of memory where it does not hold its input; return the rows it saw."""
     import torch
 
@@ -45,7 +45,7 @@ def limited(engine: TransformersEngine, holds: Callable[[Any], bool]) -> list[in
 
     def forward(*args: Any, **named: Any) -> Any:
         if not holds(named["input_ids"]):
-            raise torch.OutOfMemoryError("no memory")
+            raise RuntimeError(says) if says else torch.OutOfMemoryError("no memory")
         rows.append(len(named["input_ids"]))
         return plain(*args, **named)
 
@@ -74,6 +74,25 @@ async def test_a_row_that_does_not_fit_alone_fails(folder: Path) -> None:
     assert three.failure is None
     assert two.failure is not None
     assert (two.failure.boundary, two.failure.cause) == ("provider", "out_of_memory")
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate",
+        "CUDA error: out of memory",
+    ],
+)
+async def test_what_libraries_of_the_device_say_of_memory_is_understood(
+    folder: Path, says: str
+) -> None:
+    asks = [say("Tell me of " + "ships " * i, GREEDY) for i in range(5)]
+    async with loaded(expert_of(folder, prefix_reuse=False)) as engine:
+        expected = await replies(engine, asks)
+        rows = limited(engine, lambda tokens: tokens.shape[0] <= 2, says)
+        got = await replies(engine, asks)
+    assert [one.digest for one in got] == [one.digest for one in expected]
+    assert max(rows) <= 2
 
 
 async def test_a_model_that_breaks_fails_its_asks_alone(folder: Path) -> None:

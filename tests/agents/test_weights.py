@@ -289,3 +289,40 @@ def test_models_are_found_by_folder_or_not_at_all(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(Mistake, match="not whole in the hub's cache, and HF_HUB_OFFLINE"):
         find_model("nobody/has-this-model-here")
+
+
+class Runtime:
+    """CUDA's library, as far as memory is page-locked with it."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        self.locked: dict[int, int] = {}
+
+    def cudaHostRegister(self, address: int, size: int, flags: int) -> int:
+        assert flags == 1  # for every card
+        if self.status == 0:
+            self.locked[address] = size
+        return self.status
+
+    def cudaHostUnregister(self, address: int) -> int:
+        del self.locked[address]
+        return 0
+
+
+@pytest.mark.parametrize("status", [0, 2], ids=["page-locked", "refused"])
+def test_what_is_kept_is_page_locked_until_it_is_given_up(
+    model: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    runtime = Runtime(status)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: runtime)
+    cache = WeightCache(1.0)
+    host = cache.read(model)
+    assert host.pinned == (status == 0)
+    assert runtime.locked == ({host.block.data_ptr(): host.bytes} if status == 0 else {})
+    cache.clear()
+    del host
+    gc.collect()
+    assert runtime.locked == {}
+    assert not WeightCache(0.0).read(model).pinned  # read once: not worth the time
+    assert runtime.locked == {}
