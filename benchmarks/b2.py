@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.measuring import Figure, Result, fresh
 from benchmarks.workload import ASKS, SQLITE, WARM_UP, spec
 from orchestrator.driver import DriverSettings
-from orchestrator.limits import Limit
-from orchestrator.local_fleet import LocalFleet
+from orchestrator.fleets.local_fleet import LocalFleet
+from orchestrator.limits.limits import Limit
 from orchestrator.run import execute, prepare
 from orchestrator.store import Store
 

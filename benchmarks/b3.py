@@ -15,8 +15,8 @@ from benchmarks.loopback import Loopback
 from benchmarks.measuring import Figure, Result, fresh
 from benchmarks.workload import SQLITE
 from orchestrator.driver import DriverSettings
-from orchestrator.limits import Limit
-from orchestrator.local_fleet import LocalFleet
+from orchestrator.fleets.local_fleet import LocalFleet
+from orchestrator.limits.limits import Limit
 from orchestrator.run import execute, prepare
 from orchestrator.spec import Entry, RunSpec
 from orchestrator.store import Store

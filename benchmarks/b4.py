@@ -14,9 +14,9 @@ from agents.roster import Expert
 from benchmarks.measuring import Figure, Result, fresh
 from benchmarks.workload import DEBATE, ROUNDS, cast_of, experts, questions
 from orchestrator.driver import Driver, Progress
+from orchestrator.fleets.local_fleet import LocalFleet
 from orchestrator.journal import MemoryJournal
 from orchestrator.live import Job
-from orchestrator.local_fleet import LocalFleet
 from protocols.asks import Ask
 
 

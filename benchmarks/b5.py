@@ -17,7 +17,7 @@ from agents.engine import Attempted, Engine
 from agents.engines import make_engine
 from benchmarks.measuring import ROOT, Figure, Result
 from benchmarks.workload import ASKS, SQLITE, spec
-from orchestrator.local_fleet import LocalFleet
+from orchestrator.fleets.local_fleet import LocalFleet
 from orchestrator.run import execute, prepare
 from orchestrator.store import Store
 from protocols.asks import Ask

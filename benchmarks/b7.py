@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.measuring import Figure, Result, fresh
-from orchestrator.bounds import Bounds, lower_bounds, reference_loads
-from orchestrator.machines import GpuExpert
-from orchestrator.plan import Planner, PlanSettings
-from orchestrator.policies import BASELINES
-from orchestrator.simulate import KnownLengths, Policy, Report, World, simulate
-from orchestrator.workloads import EXPERTS, WORKLOADS, Draws, labels, workload
+from orchestrator.planner.plan import Planner, PlanSettings
+from orchestrator.simulator.bounds import Bounds, lower_bounds, reference_loads
+from orchestrator.simulator.machines import GpuExpert
+from orchestrator.simulator.policies import BASELINES
+from orchestrator.simulator.simulate import KnownLengths, Policy, Report, World, simulate
+from orchestrator.simulator.workloads import EXPERTS, WORKLOADS, Draws, labels, workload
 
 STAGES = {"symbolic_moe": 2, "debate": 3, "mixed": 6}
 """Turns of the longest session."""

@@ -11,11 +11,11 @@ from benchmarks import workload
 from benchmarks.measuring import Figure, Result, Spent, clocks, fresh
 from benchmarks.ray_here import cluster
 from orchestrator.driver import Driver
-from orchestrator.fleet import Dispatch, Fleet, Inbox, Results, WorkerJoined
+from orchestrator.fleets.fleet import Dispatch, Fleet, Inbox, Results, WorkerJoined
+from orchestrator.fleets.local_fleet import LocalFleet
+from orchestrator.fleets.ray_fleet import RayFleet
 from orchestrator.journal import MemoryJournal
 from orchestrator.live import Job
-from orchestrator.local_fleet import LocalFleet
-from orchestrator.ray_fleet import RayFleet
 from orchestrator.tuning import quiet_garbage_collector
 from protocols.asks import Ask, Seat
 from protocols.messages import Message, Part, Place

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from benchmarks.measuring import Figure, Result, clocks, fresh
-from orchestrator.fleet import Dispatch, Load, Loaded, Results, WorkerJoined
-from orchestrator.plan import AsksArrived, Planner
+from orchestrator.fleets.fleet import Dispatch, Load, Loaded, Results, WorkerJoined
+from orchestrator.planner.plan import AsksArrived, Planner
 from orchestrator.tuning import quiet_garbage_collector
 from protocols.asks import Ask, Model, Seat
 from protocols.chance import Rng

@@ -9,10 +9,10 @@ from typing import Any
 from benchmarks.measuring import Figure, Result, fresh
 from benchmarks.ray_here import cluster
 from benchmarks.rehearsal import Rehearsal, foretell, run
-from orchestrator.fleet import Fleet
-from orchestrator.local_fleet import LocalFleet
-from orchestrator.plan import PlanSettings
-from orchestrator.ray_fleet import RayFleet
+from orchestrator.fleets.fleet import Fleet
+from orchestrator.fleets.local_fleet import LocalFleet
+from orchestrator.fleets.ray_fleet import RayFleet
+from orchestrator.planner.plan import PlanSettings
 
 CASES = {
     "one GPU, one slot, cycle": Rehearsal(6, 96),

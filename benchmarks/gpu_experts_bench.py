@@ -25,9 +25,9 @@ from benchmarks.gpu_experts_runs import (
     run_now,
 )
 from benchmarks.measuring import Figure
-from orchestrator.simulated import Report
-from orchestrator.workloads import Draws, labels, workload
-from orchestrator.world import Trace
+from orchestrator.simulator.simulated import Report
+from orchestrator.simulator.workloads import Draws, labels, workload
+from orchestrator.simulator.world import Trace
 
 WITHIN = 0.10
 """How far a makespan may be from what the simulator foretold."""

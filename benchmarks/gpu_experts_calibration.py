@@ -16,8 +16,8 @@ from benchmarks.gpu_experts_bench import Bench
 from benchmarks.gpu_experts_fit import CYCLE, fit
 from benchmarks.gpu_experts_runs import Outcome, Pacing, Setting, Words, foretell, run_now
 from benchmarks.measuring import Spent, clocks
-from orchestrator.workloads import seat
-from orchestrator.world import Call, Trace
+from orchestrator.simulator.workloads import seat
+from orchestrator.simulator.world import Call, Trace
 from protocols.asks import Ask, Model, Sampling, Seat
 from protocols.chance import Rng
 from protocols.messages import Place

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
-from orchestrator.workloads import labels
+from orchestrator.simulator.workloads import labels
 
 LARGE_CARD_GB = 40.0
 """From here on a card gets large models."""

@@ -24,9 +24,9 @@ from benchmarks.gpu_experts_fit import questions as question_runs
 from benchmarks.gpu_experts_fit import slots as slot_runs
 from benchmarks.gpu_experts_models import READER, TINY, make_model
 from benchmarks.gpu_experts_runs import Words, run_now
-from orchestrator.bounds import reference_loads
-from orchestrator.workloads import EXPERTS, seat, workload
-from orchestrator.world import Call, Trace
+from orchestrator.simulator.bounds import reference_loads
+from orchestrator.simulator.workloads import EXPERTS, seat, workload
+from orchestrator.simulator.world import Call, Trace
 
 
 def swap_ladder(bench: Bench) -> None:

@@ -16,8 +16,7 @@ from typing import Any
 
 from agents.engine import Engine
 from agents.roster import Expert
-from orchestrator.bounds import Bounds, lower_bounds
-from orchestrator.fleet import (
+from orchestrator.fleets.fleet import (
     Action,
     Dispatch,
     FleetEvent,
@@ -27,14 +26,15 @@ from orchestrator.fleet import (
     Results,
     WorkerJoined,
 )
-from orchestrator.lengths import Lengths
-from orchestrator.local_fleet import LocalFleet
-from orchestrator.machines import GpuExpert, GpuWorker
-from orchestrator.plan import AsksArrived, Planner, PlanSettings
-from orchestrator.policies import BASELINES
-from orchestrator.simulate import Policy, simulate
-from orchestrator.simulated import Report
-from orchestrator.world import Trace, World
+from orchestrator.fleets.local_fleet import LocalFleet
+from orchestrator.planner.lengths import Lengths
+from orchestrator.planner.plan import AsksArrived, Planner, PlanSettings
+from orchestrator.simulator.bounds import Bounds, lower_bounds
+from orchestrator.simulator.machines import GpuExpert, GpuWorker
+from orchestrator.simulator.policies import BASELINES
+from orchestrator.simulator.simulate import Policy, simulate
+from orchestrator.simulator.simulated import Report
+from orchestrator.simulator.world import Trace, World
 from protocols.asks import Ask, Model, Sampling, Seat
 from protocols.messages import Message, Part, Place
 from protocols.replies import Reply

@@ -15,14 +15,14 @@ from agents.engines import identify
 from agents.roster import Expert
 from agents.scripted_gpu import ScriptedGpuEngine
 from orchestrator.driver import Driver, DriverSettings
-from orchestrator.fleet import Action, Fleet, Inbox
+from orchestrator.fleets.fleet import Action, Fleet, Inbox
 from orchestrator.journal import MemoryJournal
 from orchestrator.live import Job, Opened, open_session
-from orchestrator.machines import GpuExpert, GpuWorker
-from orchestrator.plan import Planner, PlanSettings
-from orchestrator.simulate import simulate
-from orchestrator.simulated import Report
-from orchestrator.world import Call, Trace, World
+from orchestrator.planner.plan import Planner, PlanSettings
+from orchestrator.simulator.machines import GpuExpert, GpuWorker
+from orchestrator.simulator.simulate import simulate
+from orchestrator.simulator.simulated import Report
+from orchestrator.simulator.world import Call, Trace, World
 from protocols.cast import Cast, Member
 from protocols.debate import Debate
 from protocols.question import Question

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import RESULTS, ROOT, Figure, Result, fresh
-from orchestrator.bounds import lower_bounds, reference_loads
-from orchestrator.machines import GpuExpert
-from orchestrator.plan import Planner
-from orchestrator.simulate import World, simulate
-from orchestrator.workloads import Draws, labels, workload
+from orchestrator.planner.plan import Planner
+from orchestrator.simulator.bounds import lower_bounds, reference_loads
+from orchestrator.simulator.machines import GpuExpert
+from orchestrator.simulator.simulate import World, simulate
+from orchestrator.simulator.workloads import Draws, labels, workload
 
 DOCUMENT = ROOT / "docs" / "scale.md"
 SESSIONS, EXPERTS, NODES = 1_000_000, 1_000, 100

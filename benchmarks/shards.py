@@ -15,7 +15,7 @@ from benchmarks.b11 import postgres
 from benchmarks.measuring import Figure, Result, fresh
 from benchmarks.workload import ASKS
 from orchestrator.crew import Crew, Line
-from orchestrator.local_fleet import LocalFleet
+from orchestrator.fleets.local_fleet import LocalFleet
 from orchestrator.run import Prepared, execute, prepare
 from orchestrator.sharding import deal
 from orchestrator.spec import Difference

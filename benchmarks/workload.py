@@ -14,9 +14,9 @@ from agents.engines import identify
 from agents.roster import Expert, Price
 from benchmarks.measuring import Spent, clocks
 from orchestrator.driver import Driver
+from orchestrator.fleets.local_fleet import LocalFleet
 from orchestrator.journal import MemoryJournal
 from orchestrator.live import Job
-from orchestrator.local_fleet import LocalFleet
 from orchestrator.run import execute, prepare
 from orchestrator.spec import Entry, RunSpec
 from orchestrator.store import Store

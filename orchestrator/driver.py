@@ -18,19 +18,26 @@ and what is repeated after a crash is at most what was in flight.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from agents.roster import Expert
-from orchestrator.accounts import Accounts, Came
 from orchestrator.driver_settings import DriverSettings
-from orchestrator.fleet import Action, Dispatch, Fleet, FleetEvent, Inbox, Results, WorkerLost
-from orchestrator.gates import Gates
-from orchestrator.journal import AskRecord, Journal, JournalRecord, OutcomeRecord, ReplyRecord
-from orchestrator.leasing import Lease, Want
-from orchestrator.ledger import Ledger
+from orchestrator.fleets.fleet import (
+    Action,
+    Dispatch,
+    Fleet,
+    FleetEvent,
+    Inbox,
+    Results,
+    WorkerLost,
+)
+from orchestrator.journal import AskRecord, Journal, OutcomeRecord, ReplyRecord
+from orchestrator.limits.gates import Gates
+from orchestrator.limits.retry import TryAgain
+from orchestrator.limits.routes import Routes
+from orchestrator.limits.waits import Waits
 from orchestrator.live import (
     Job,
     Open,
@@ -43,14 +50,15 @@ from orchestrator.live import (
     outcome_json,
 )
 from orchestrator.metrics import Meters
-from orchestrator.plan import AsksArrived, Cancelled, ExpertThrottled, Planner
+from orchestrator.money.accounts import Accounts, Came
+from orchestrator.money.leasing import Lease, Want
+from orchestrator.money.ledger import Ledger
+from orchestrator.money.reply_cache import CacheKeys, LookUp, ReplyCache, cached_record
+from orchestrator.outbox import Outbox
+from orchestrator.planner.plan import AsksArrived, Cancelled, ExpertThrottled, Planner
 from orchestrator.progress import AllWorkersLost, Ended, Ending, Progress, Tally
-from orchestrator.reply_cache import CacheKeys, LookUp, ReplyCache, cached_record
-from orchestrator.retry import TryAgain
-from orchestrator.routes import Routes
 from orchestrator.sharing import take_over
 from orchestrator.tuning import AT_ONCE, TOGETHER, let_others_run, quiet_garbage_collector
-from orchestrator.waits import Waits
 from protocols.errors import MootError
 from protocols.replies import Reply
 from protocols.tape import Finished, advance
@@ -87,19 +95,15 @@ class Driver:
         self._routes = Routes(experts, retry, self.gates)
         self.accounts = Accounts(self.ledger, experts, price, item=self.planner.item)
         self._fleet = fleet
-        self._journal = journal
         self._experts = experts
         self._inbox = Inbox()
         self._lease = lease
         self._keys = CacheKeys(experts)
         self._cache = ReplyCache(self._keys, look_up, self._inbox.wake) if look_up else None
         self._came: list[Came] = []
-        self._durable: deque[Any] = deque()
-        self._records: list[JournalRecord] = []
-        self._tokens: list[Any] = []
+        self._out = Outbox(journal, self._inbox.wake)
         self._waits = Waits()
         self._live = 0
-        self._in_journal = 0
         self._tally = Tally(on_progress)
         self._stopping = False
 
@@ -120,7 +124,7 @@ class Driver:
             AllWorkersLost: no worker is left.
         """
         self._tally.begin(time.monotonic(), total=total, done=done)
-        self._journal.start(self._on_durable)
+        self._out.start()
         try:
             with quiet_garbage_collector():
                 await self._fleet.start(self._experts, self._inbox)
@@ -135,7 +139,7 @@ class Driver:
             for helper in (self._cache, self._lease):
                 if helper:
                     await helper.close()
-            await self._journal.close()
+            await self._out.close()
         progress = self._progress(time.monotonic())
         self._tally.report(progress)
         if self.ledger.exhausted:
@@ -162,8 +166,8 @@ class Driver:
             starts = not self._stopping and not self.ledger.exhausted
             more = more and starts and self._admit(jobs)
             self.meters.flush(self.planner, now)
-            if not self._has_more(more) or len(self._records) >= min(TOGETHER, self._live):
-                self._flush()
+            if not self._has_more(more) or len(self._out.records) >= min(TOGETHER, self._live):
+                self._out.flush()
             self._tally.tell(now, self._progress)
             if self._is_over(more):
                 return
@@ -173,7 +177,7 @@ class Driver:
             await self._inbox.wait(self._timeout(wake_at, now))
 
     def _is_over(self, more: bool) -> bool:
-        if self._in_journal or self._durable or self._records or self.planner.in_flight:
+        if self._out.waiting or self._out.records or self.planner.in_flight:
             return False
         if self._stopping or self.planner.cancelled:
             return True
@@ -184,7 +188,7 @@ class Driver:
     def _has_more(self, more: bool) -> bool:
         """Whether there is more to do at once; the first asks of all get on their way before."""
         begun = self.planner.in_flight + self._tally.attempts + self._tally.asks > 0
-        return bool(self._durable) or (more and begun and self._live < self.settings.window)
+        return bool(self._out.durable) or (more and begun and self._live < self.settings.window)
 
     def _admit(self, jobs: Any) -> bool:
         """Open sessions while the window has room; False when there are no more jobs."""
@@ -197,7 +201,7 @@ class Driver:
 
     def _open(self, job: Job) -> None:
         opened = open_session(job, self.accounts.price)
-        self._records.extend(opened.records)
+        self._out.records.extend(opened.records)
         if isinstance(opened, Over):
             self._end(opened.record)
         else:
@@ -207,21 +211,15 @@ class Driver:
     def _ask(self, opened: Opened) -> None:
         """Record the asks of a turn; they are planned once they are durable."""
         for pending in opened.pending:
-            self._records.append(AskRecord(pending.session.job.session, pending.ask))
-            self._tokens.append(pending)
-
-    def _on_durable(self, flushed: Sequence[Sequence[Any]]) -> None:
-        self._in_journal -= len(flushed)
-        for tokens in flushed:
-            self._durable.extend(tokens)
-        self._inbox.wake()
+            self._out.records.append(AskRecord(pending.session.job.session, pending.ask))
+            self._out.tokens.append(pending)
 
     def _go_on(self) -> None:
         """Go on with what has become durable, as far as it takes few steps of sessions."""
         arrived: list[Pending] = []
         stepped = 0
-        while self._durable and stepped < AT_ONCE:
-            token = self._durable.popleft()
+        while self._out.durable and stepped < AT_ONCE:
+            token = self._out.durable.popleft()
             if isinstance(token, Pending):
                 arrived.append(token)
             elif isinstance(token, Open):
@@ -247,11 +245,11 @@ class Driver:
         self._tally.asks += 1
         self._keep(pending, record)
         if pending.session.put(pending.slot, record.reply):
-            self._tokens.append(pending.session)
+            self._out.tokens.append(pending.session)
 
     def _keep(self, pending: Pending, record: ReplyRecord) -> None:
         """Record an attempt; hand an accepted reply on to the sessions that share it."""
-        self._records.append(record)
+        self._out.records.append(record)
         if record.accepted and (shared := pending.session.job.shared):
             for other, taken in shared.give(pending, record):
                 self._take_over(other, taken)
@@ -277,7 +275,7 @@ class Driver:
             self._ask(Opened(session, session.pending(range(len(step)))))
 
     def _end(self, record: OutcomeRecord) -> None:
-        self._records.append(record)
+        self._out.records.append(record)
         self._tally.done += 1
 
     def _on_event(self, event: FleetEvent, now: float) -> None:
@@ -287,7 +285,7 @@ class Driver:
         else:
             self.meters.on_event(event)
             if isinstance(event, WorkerLost):
-                self._records.extend(self.accounts.lost(event.worker))
+                self._out.records.extend(self.accounts.lost(event.worker))
         self.planner.apply(event, now)
         if isinstance(event, WorkerLost) and not event.replaced and not self.planner.workers:
             raise AllWorkersLost(f"the last worker is gone: {event.message}")
@@ -297,8 +295,8 @@ class Driver:
         if not self._stopping:
             self.planner.settle(False)
             await self._perform(self.planner.plan(now)[0], now)
-            if self._tokens:
-                self._flush()
+            if self._out.tokens:
+                self._out.flush()
 
     def _record_came(self, now: float) -> None:
         came, self._came = self._came, []
@@ -312,7 +310,7 @@ class Driver:
             if isinstance(event, Results):
                 self._came += self.accounts.came_back(event, now)
         self._record_came(now)
-        self._flush()
+        self._out.flush()
 
     def _on_result(self, came: Came, now: float, *, final: bool = False) -> None:
         """Decide on an attempt, record it, and send it in once it is durable."""
@@ -328,7 +326,7 @@ class Driver:
             pending.turn_to(decision.expert)
             self._waits.put(now + decision.wait_s, pending)
         elif pending.session.put(pending.slot, decision.reply):
-            self._tokens.append(pending.session)
+            self._out.tokens.append(pending.session)
 
     def _record(self, pending: Pending, reply: Reply, gpu_price: float, *, accepted: bool) -> None:
         price = self.accounts.settle(pending, reply, gpu_price=gpu_price)
@@ -349,7 +347,7 @@ class Driver:
         if self.accounts.parked and (freed := self.accounts.unpark()):
             self.planner.apply(AsksArrived(freed), now)
         if self._lease and (want := self._lease.want(self.accounts.first_parked())):
-            self._tokens.append(want)
+            self._out.tokens.append(want)
 
     def _plan(self, now: float) -> tuple[list[Action], float | None]:
         """Start what the planner wants started; fail what no worker can ever host."""
@@ -360,7 +358,7 @@ class Driver:
             for item in self.planner.drain(expert):
                 if isinstance(item, Pending):
                     self._on_result((item, reply, 0.0), now, final=True)
-        self.planner.settle(not (self._in_journal or self._durable or self._tokens))
+        self.planner.settle(not self._out.waiting)
         return self.planner.plan(now)
 
     async def _perform(self, actions: Sequence[Action], now: float) -> None:
@@ -369,22 +367,12 @@ class Driver:
             if isinstance(action, Dispatch):
                 self.meters.on_dispatch(action.expert, len(action.asks))
                 if records := self.accounts.dispatched(action, now):
-                    self._records.extend(records)  # durable before it is made
-                    self._tokens.append(action)
+                    self._out.records.extend(records)  # durable before it is made
+                    self._out.tokens.append(action)
                     continue
             self._fleet.perform(action)
         if actions:
             await let_others_run()
-
-    def _flush(self) -> None:
-        """Hand everything that is to be recorded to the journal, with what waits for it."""
-        if not self._records and not self._tokens:
-            self._journal.append(())  # raises where writing has failed, so that nobody waits
-            return
-        records, self._records = self._records, []
-        tokens, self._tokens = self._tokens, []
-        self._in_journal += 1
-        self._journal.append(records, tokens)
 
     def _timeout(self, wake_at: float | None, now: float) -> float | None:
         """Seconds until something is due by itself."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from orchestrator.ledger import Budget
-from orchestrator.limits import Limit
-from orchestrator.plan import PlanSettings
-from orchestrator.reply_cache import CachePolicy
-from orchestrator.retry import RetryPolicy
+from orchestrator.limits.limits import Limit
+from orchestrator.limits.retry import RetryPolicy
+from orchestrator.money.ledger import Budget
+from orchestrator.money.reply_cache import CachePolicy
+from orchestrator.planner.plan import PlanSettings
 
 
 @dataclass(frozen=True, slots=True)

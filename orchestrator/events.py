@@ -30,8 +30,8 @@ from typing import Any, TextIO
 
 from agents.engine import Throttled
 from agents.roster import Expert
-from orchestrator.delivery import in_one_line
-from orchestrator.fleet import (
+from orchestrator.fleets.delivery import in_one_line
+from orchestrator.fleets.fleet import (
     Action,
     Fleet,
     FleetEvent,

@@ -18,7 +18,7 @@ from orchestrator.journal import ProgressRecord
 
 if TYPE_CHECKING:
     from orchestrator.driver import Driver, Progress
-    from orchestrator.leasing import Lease
+    from orchestrator.money.leasing import Lease
     from orchestrator.store import StoreJournal
 
 BEAT_S = 2.0

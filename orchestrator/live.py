@@ -8,7 +8,7 @@ from typing import Any
 
 from agents.engine import Attempted, Throttled
 from orchestrator.journal import AskRecord, JournalRecord, OutcomeRecord, ReplyRecord
-from orchestrator.ledger import Amount
+from orchestrator.money.ledger import Amount
 from orchestrator.sharing import SharedTape
 from protocols.asks import Ask
 from protocols.canonical import canonical_json, clean_text

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from typing import Protocol as Interface
 
-from orchestrator.fleet import FleetEvent, Loaded, LoadFailed, WorkerLost
+from orchestrator.fleets.fleet import FleetEvent, Loaded, LoadFailed, WorkerLost
 from protocols.replies import Reply
 
 FLUSH_EVERY_S = 1.0

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agents.roster import Expert
-from orchestrator.books import cache_of, list_prices, open_ledger
 from orchestrator.driver import Driver, DriverSettings, Ended, Progress
-from orchestrator.fleet import Fleet
+from orchestrator.fleets.fleet import Fleet
+from orchestrator.fleets.ray_metrics import RaySink
 from orchestrator.heartbeat import Heartbeat, driver_name
 from orchestrator.jobs import OpenJobs
-from orchestrator.leasing import Lease
-from orchestrator.ledger import Ledger
+from orchestrator.money.books import cache_of, list_prices, open_ledger
+from orchestrator.money.leasing import Lease
+from orchestrator.money.ledger import Ledger
 from orchestrator.provenance import code_revision, package_versions
-from orchestrator.ray_metrics import RaySink
 from orchestrator.rebuild import stored_kind
 from orchestrator.sharding import ALL_SHARDS, shard_of
 from orchestrator.spec import Difference, Known, RunSpec, Wanted, reconcile, wanted_sessions

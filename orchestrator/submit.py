@@ -23,8 +23,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from orchestrator import ray_environment as environment
-from orchestrator.delivery import in_one_line
+from orchestrator.fleets import ray_environment as environment
+from orchestrator.fleets.delivery import in_one_line
 from protocols.errors import Mistake
 
 T = TypeVar("T")

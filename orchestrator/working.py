@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orchestrator.books import open_ledger
 from orchestrator.driver import Driver, DriverSettings, Ended, Progress
-from orchestrator.fleet import Fleet
-from orchestrator.ledger import Ledger
+from orchestrator.fleets.fleet import Fleet
+from orchestrator.money.books import open_ledger
+from orchestrator.money.ledger import Ledger
 from orchestrator.run import Prepared, execute
 from orchestrator.sharding import ALL_SHARDS
 from orchestrator.spec import RunSpec

@@ -20,8 +20,8 @@ from benchmarks.gpu_experts_parts import PARTS
 from benchmarks.gpu_experts_report import Keeper
 from benchmarks.gpu_experts_runs import Pacing, Setting, Unhinted, bounds_of, foretell
 from benchmarks.measuring import RESULTS
-from orchestrator.bounds import reference_loads
-from orchestrator.workloads import EXPERTS, seat, workload
+from orchestrator.simulator.bounds import reference_loads
+from orchestrator.simulator.workloads import EXPERTS, seat, workload
 from protocols.asks import Ask, Sampling, Seat
 from tests.orchestrator.gpu_fleet_contract import on_gpu
 from tests.test_benchmarks import check

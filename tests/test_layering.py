@@ -39,9 +39,9 @@ CONFINED = {
     "litellm": ("agents/litellm_engine.py",),
     "ray": (
         "agents/ray_worker.py",
-        "orchestrator/ray_cluster.py",
-        "orchestrator/ray_fleet.py",
-        "orchestrator/ray_metrics.py",
+        "orchestrator/fleets/ray_cluster.py",
+        "orchestrator/fleets/ray_fleet.py",
+        "orchestrator/fleets/ray_metrics.py",
         "orchestrator/submit.py",
     ),
     "sqlmodel": STORE,
@@ -194,7 +194,7 @@ def test_no_module_is_named_like_a_library() -> None:
     ("path", "source", "said"),
     [
         ("protocols/x.py", "import agents.engine", "imports go left only"),
-        ("agents/x.py", "from orchestrator.fleet import Fleet", "imports go left only"),
+        ("agents/x.py", "from orchestrator.fleets.fleet import Fleet", "imports go left only"),
         ("agents/x.py", "from protocols import asks", None),
         ("workflows/x.py", "import tests.conftest", "may not import tests"),
         ("orchestrator/x.py", "from . import fleet", "relative import"),

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.fleet import Fleet
-from orchestrator.ledger import Budget
+from orchestrator.fleets.fleet import Fleet
+from orchestrator.money.ledger import Budget
+from orchestrator.money.reply_cache import CachePolicy
 from orchestrator.progress import Progress
-from orchestrator.reply_cache import CachePolicy
 from orchestrator.spec import RunSpec
 from protocols.contract import Protocol
 from protocols.errors import Mistake

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from agents.roster import Roster
-from orchestrator.fleet import Fleet
-from orchestrator.ledger import Budget
+from orchestrator.fleets.fleet import Fleet
+from orchestrator.money.ledger import Budget
 from orchestrator.spec import RunSpec
 from protocols.errors import Mistake
 from workflows.api import Hooks, RunResult, find_run, finish

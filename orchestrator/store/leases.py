@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from orchestrator.ledger import RUN, UNITS, Amount, Budget
+from orchestrator.money.ledger import RUN, UNITS, Amount, Budget
 from orchestrator.store.money import RoleSpend, read_spent
 from orchestrator.store.runs import lock_run
 from orchestrator.store.tables import LEASE

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, and_, delete, func, select
 
-from orchestrator.accounts import lost_attempt
+from orchestrator.money.accounts import lost_attempt
 from orchestrator.store.bulk import in_chunks, insert_rows
 from orchestrator.store.encoding import REPLY_COLUMNS, reply_row
 from orchestrator.store.tables import ASK, DISPATCH, REPLY, SESSION

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from orchestrator.ledger import Budget
+from orchestrator.money.ledger import Budget
 from orchestrator.sharding import ALL_SHARDS
 from orchestrator.store import (
     cache,

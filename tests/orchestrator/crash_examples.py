@@ -16,8 +16,8 @@ from agents.engine import Attempted, Engine
 from agents.engines import identify, make_engine
 from agents.roster import Expert
 from orchestrator.driver import DriverSettings
-from orchestrator.local_fleet import LocalFleet
-from orchestrator.retry import RetryPolicy
+from orchestrator.fleets.local_fleet import LocalFleet
+from orchestrator.limits.retry import RetryPolicy
 from orchestrator.run import execute, prepare
 from orchestrator.spec import Entry, RunSpec
 from orchestrator.store import Store

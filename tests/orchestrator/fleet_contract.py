@@ -12,7 +12,7 @@ import pytest
 
 from agents.engine import Attempted, Throttled
 from agents.roster import Expert
-from orchestrator.fleet import (
+from orchestrator.fleets.fleet import (
     Dispatch,
     Fleet,
     FleetEvent,

@@ -14,7 +14,7 @@ import pytest
 
 from agents.engine import Attempted
 from agents.roster import Expert
-from orchestrator.fleet import (
+from orchestrator.fleets.fleet import (
     Dispatch,
     Fleet,
     Inbox,

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.fleet import Action, Dispatch, Load, Loaded, Results, WorkerJoined, WorkerLost
-from orchestrator.plan import AsksArrived, Planner, PlanSettings
+from orchestrator.fleets.fleet import (
+    Action,
+    Dispatch,
+    Load,
+    Loaded,
+    Results,
+    WorkerJoined,
+    WorkerLost,
+)
+from orchestrator.planner.plan import AsksArrived, Planner, PlanSettings
 from protocols.asks import Ask, Model, Sampling, Seat
 from protocols.messages import Message, Part, Place
 from protocols.replies import Reply, Usage

@@ -11,9 +11,9 @@ from agents.engine import Attempted, Engine
 from agents.engines import identify, make_engine
 from agents.roster import Expert
 from orchestrator.driver import Driver, DriverSettings, Ended
-from orchestrator.ledger import Budget
-from orchestrator.local_fleet import LocalFleet
-from orchestrator.retry import RetryPolicy
+from orchestrator.fleets.local_fleet import LocalFleet
+from orchestrator.limits.retry import RetryPolicy
+from orchestrator.money.ledger import Budget
 from orchestrator.run import Prepared, execute, prepare
 from orchestrator.spec import Entry, RunSpec
 from orchestrator.store import SessionRow, Store

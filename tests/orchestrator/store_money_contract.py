@@ -14,7 +14,7 @@ from orchestrator.journal import (
     ReplyRecord,
     Source,
 )
-from orchestrator.ledger import RUN, Amount, Budget, Limits
+from orchestrator.money.ledger import RUN, Amount, Budget, Limits
 from orchestrator.store import Store
 from orchestrator.store.leases import amounts_json
 from protocols.messages import Place

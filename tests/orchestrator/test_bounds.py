@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.bounds import fewest_loads, lower_bounds, reference_loads
-from orchestrator.machines import GpuExpert, GpuWorker, HostedExpert
-from orchestrator.plan import Planner
-from orchestrator.policies import BASELINES
-from orchestrator.simulate import Call, Policy, Trace, World, simulate
-from orchestrator.workloads import WORKLOADS, labels, seat, workload
+from orchestrator.planner.plan import Planner
+from orchestrator.simulator.bounds import fewest_loads, lower_bounds, reference_loads
+from orchestrator.simulator.machines import GpuExpert, GpuWorker, HostedExpert
+from orchestrator.simulator.policies import BASELINES
+from orchestrator.simulator.simulate import Call, Policy, Trace, World, simulate
+from orchestrator.simulator.workloads import WORKLOADS, labels, seat, workload
 
 FAST = GpuExpert(load_s=5.0, t0_s=1.0, t1_s=0.5, batch_limit=4)
 """A full batch makes 4 tokens in 3 s: 0.75 s each."""

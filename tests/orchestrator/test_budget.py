@@ -12,13 +12,21 @@ import pytest
 from agents.engine import Attempted, Throttled
 from agents.engines import has_known_price, is_charged, price_of
 from agents.roster import Expert, Price
-from orchestrator.accounts import LOST
-from orchestrator.books import open_ledger, worked_s
 from orchestrator.driver import Driver, DriverSettings
-from orchestrator.fleet import Action, Dispatch, Fleet, Inbox, Results, WorkerJoined, WorkerLost
+from orchestrator.fleets.fleet import (
+    Action,
+    Dispatch,
+    Fleet,
+    Inbox,
+    Results,
+    WorkerJoined,
+    WorkerLost,
+)
 from orchestrator.fork import Changes, fork_run
 from orchestrator.journal import DispatchRecord, MemoryJournal, ReplyRecord
-from orchestrator.ledger import Budget, Limits
+from orchestrator.money.accounts import LOST
+from orchestrator.money.books import open_ledger, worked_s
+from orchestrator.money.ledger import Budget, Limits
 from orchestrator.run import execute
 from orchestrator.store import DriverRow, Store
 from protocols.asks import Ask
@@ -118,7 +126,7 @@ async def test_inherited_replies_cost_nothing_and_are_no_calls(store: Store) -> 
     )
     asked: list[Ask] = []
     from agents.engines import make_engine
-    from orchestrator.local_fleet import LocalFleet
+    from orchestrator.fleets.local_fleet import LocalFleet
     from tests.orchestrator.paid_examples import Told
 
     fleet = LocalFleet(factory=lambda expert: Told(make_engine(expert), asked.append))
@@ -142,7 +150,7 @@ async def test_what_is_paid_for_is_durable_before_it_is_asked() -> None:
         seen.append(ask.place in places)
         return Reply("ok", usage=Usage(10, 5))
 
-    from orchestrator.local_fleet import LocalFleet
+    from orchestrator.fleets.local_fleet import LocalFleet
 
     bench.engine.decide = decide
     bench.driver = Driver(

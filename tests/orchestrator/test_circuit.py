@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.circuit import Circuit
+from orchestrator.limits.circuit import Circuit
 
 
 def opened(now: float = 0.0) -> Circuit:

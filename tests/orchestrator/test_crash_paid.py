@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.accounts import LOST
+from orchestrator.money.accounts import LOST
 from orchestrator.store import Store
 from tests import postgres
 from tests.orchestrator.paid_examples import CALLS, IN_FLIGHT, MAX_TOKENS

@@ -12,6 +12,7 @@ import pytest
 from agents.engine import Attempted, Engine, Throttled
 from agents.roster import Expert
 from orchestrator.driver import Driver, DriverSettings, Ended, Progress
+from orchestrator.fleets.local_fleet import LocalFleet
 from orchestrator.journal import (
     AskRecord,
     JournalRecord,
@@ -19,10 +20,9 @@ from orchestrator.journal import (
     OutcomeRecord,
     ReplyRecord,
 )
-from orchestrator.ledger import Budget
+from orchestrator.limits.retry import RetryPolicy
 from orchestrator.live import Job, forked, repeated
-from orchestrator.local_fleet import LocalFleet
-from orchestrator.retry import RetryPolicy
+from orchestrator.money.ledger import Budget
 from protocols.asks import Ask, Model
 from protocols.cast import Cast, Member
 from protocols.chance import Rng

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Sequence
 from agents.engine import Attempted, Engine
 from agents.roster import Expert
 from orchestrator.driver import Driver, DriverSettings, Ended
-from orchestrator.fleet import Action, Dispatch, Inbox, Load, WorkerJoined
+from orchestrator.fleets.fleet import Action, Dispatch, Inbox, Load, WorkerJoined
+from orchestrator.fleets.local_fleet import LocalFleet
 from orchestrator.journal import MemoryJournal, OutcomeRecord, ReplyRecord
 from orchestrator.live import Job
-from orchestrator.local_fleet import LocalFleet
-from orchestrator.plan import PlanSettings
+from orchestrator.planner.plan import PlanSettings
 from protocols.asks import Ask, Model
 from protocols.cast import Cast, Member
 from protocols.question import Question

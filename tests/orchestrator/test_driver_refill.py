@@ -9,9 +9,17 @@ import pytest
 
 from agents.roster import Expert
 from orchestrator.driver import AllWorkersLost, Driver, DriverSettings
-from orchestrator.fleet import Action, Dispatch, Fleet, Inbox, Results, WorkerJoined, WorkerLost
+from orchestrator.fleets.fleet import (
+    Action,
+    Dispatch,
+    Fleet,
+    Inbox,
+    Results,
+    WorkerJoined,
+    WorkerLost,
+)
 from orchestrator.journal import AskRecord, JournalRecord, MemoryJournal, ReplyRecord
-from orchestrator.limits import Limit
+from orchestrator.limits.limits import Limit
 from orchestrator.live import Job
 from orchestrator.tuning import AT_ONCE
 from protocols.asks import Ask

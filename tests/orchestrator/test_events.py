@@ -12,7 +12,7 @@ import pytest
 
 from agents.engine import Throttled
 from orchestrator.events import EventLog, FleetEvents, open_events
-from orchestrator.fleet import (
+from orchestrator.fleets.fleet import (
     Dispatch,
     FleetEvent,
     Inbox,
@@ -22,7 +22,7 @@ from orchestrator.fleet import (
     WorkerJoined,
     WorkerLost,
 )
-from orchestrator.local_fleet import LocalFleet
+from orchestrator.fleets.local_fleet import LocalFleet
 from protocols.errors import Mistake
 from protocols.messages import Place
 from protocols.replies import Reply

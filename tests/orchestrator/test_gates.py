@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from agents.engine import Attempted, Throttled
 from agents.roster import Expert
-from orchestrator.circuit import Circuit
-from orchestrator.fleet import Dispatch, Results, WorkerJoined, WorkerLost
-from orchestrator.gates import Gate, Gates
-from orchestrator.lengths import Lengths
-from orchestrator.limits import Limit
-from orchestrator.plan import AsksArrived, Planner
+from orchestrator.fleets.fleet import Dispatch, Results, WorkerJoined, WorkerLost
+from orchestrator.limits.circuit import Circuit
+from orchestrator.limits.gates import Gate, Gates
+from orchestrator.limits.limits import Limit
+from orchestrator.planner.lengths import Lengths
+from orchestrator.planner.plan import AsksArrived, Planner
 from protocols.replies import RateHint, Reply, Usage, failed
 from tests.orchestrator.plan_examples import Thing, texts, things
 

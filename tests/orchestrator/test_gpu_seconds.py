@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.roster import Expert, Price
-from orchestrator.fleet import Dispatch
-from orchestrator.gpu_seconds import GpuSeconds
+from orchestrator.fleets.fleet import Dispatch
+from orchestrator.money.gpu_seconds import GpuSeconds
 from protocols.messages import Place
 from tests.orchestrator.store_examples import an_ask
 

@@ -9,12 +9,12 @@ import pytest
 from agents.engines import identify
 from agents.roster import Expert
 from orchestrator.driver import Driver, DriverSettings
-from orchestrator.gates import Gate
+from orchestrator.fleets.local_fleet import LocalFleet
 from orchestrator.journal import MemoryJournal, ReplyRecord
-from orchestrator.limits import Limit
+from orchestrator.limits.gates import Gate
+from orchestrator.limits.limits import Limit
+from orchestrator.limits.retry import RetryPolicy
 from orchestrator.live import Job
-from orchestrator.local_fleet import LocalFleet
-from orchestrator.retry import RetryPolicy
 from protocols.cast import Cast, Member
 from protocols.direct_answer import DirectAnswer
 from protocols.question import Question

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from orchestrator.leasing import LEASES, Lease
-from orchestrator.ledger import RUN, Amount, Budget, Ledger
+from orchestrator.money.leasing import LEASES, Lease
+from orchestrator.money.ledger import RUN, Amount, Budget, Ledger
 from orchestrator.store import Store, StoreJournal
 from tests.orchestrator.store_examples import new_run, new_session
 

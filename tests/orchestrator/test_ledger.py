@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.ledger import RUN, UNITS, Amount, Budget, Ledger, Limits
+from orchestrator.money.ledger import RUN, UNITS, Amount, Budget, Ledger, Limits
 
 ROLES = ("debater", "judge")
 CALL = Amount(calls=1)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.lengths import ENOUGH, MEMORY, Lengths
-from orchestrator.pace import Pace
+from orchestrator.planner.lengths import ENOUGH, MEMORY, Lengths
+from orchestrator.planner.pace import Pace
 from tests.orchestrator.plan_examples import Thing
 
 

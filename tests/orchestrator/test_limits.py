@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.roster import Expert
-from orchestrator.limits import Bucket, Limit, check_limits, endpoint_of, limit_of
+from orchestrator.limits.limits import Bucket, Limit, check_limits, endpoint_of, limit_of
 from protocols.errors import Mistake
 
 amounts = st.lists(st.floats(0.1, 50.0), min_size=1, max_size=60)

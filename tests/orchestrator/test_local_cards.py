@@ -12,9 +12,9 @@ from agents.engine import Attempted, Engine
 from agents.roster import Expert
 from agents.transformers_options import device_name
 from agents.worker import Worker
-from orchestrator import local_gpus
-from orchestrator.fleet import Inbox
-from orchestrator.local_fleet import LocalFleet
+from orchestrator.fleets import local_gpus
+from orchestrator.fleets.fleet import Inbox
+from orchestrator.fleets.local_fleet import LocalFleet
 from protocols.asks import Ask
 from protocols.errors import Mistake
 from protocols.replies import failed

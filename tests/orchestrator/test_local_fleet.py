@@ -14,9 +14,9 @@ from agents.engines import make_engine
 from agents.roster import Expert
 from agents.worker import Results as Items
 from agents.worker import Worker
-from orchestrator.delivery import Delivery
-from orchestrator.fleet import Dispatch, Fleet, Inbox, Load, LoadFailed, Results, Unload
-from orchestrator.local_fleet import LocalFleet
+from orchestrator.fleets.delivery import Delivery
+from orchestrator.fleets.fleet import Dispatch, Fleet, Inbox, Load, LoadFailed, Results, Unload
+from orchestrator.fleets.local_fleet import LocalFleet
 from protocols.asks import Ask
 from protocols.errors import Mistake
 from protocols.replies import Reply
@@ -75,7 +75,7 @@ class BrokenWorker(Worker):
 @pytest.mark.parametrize("error", [ValueError("own fault"), asyncio.CancelledError()], ids=type)
 async def test_no_ask_waits_for_ever(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BrokenWorker, "error", error)
-    monkeypatch.setattr("orchestrator.local_fleet.Worker", BrokenWorker)
+    monkeypatch.setattr("orchestrator.fleets.local_fleet.Worker", BrokenWorker)
     async with running(LocalFleet(), VOTER) as rig:
         results = await rig.answers(1, VOTER, asks_of(VOTER, 3))
     assert [isinstance(r, Reply) and r.failed for r in results] == [True, False, True]

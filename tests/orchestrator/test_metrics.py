@@ -15,11 +15,11 @@ import pytest
 from agents.roster import Expert
 from benchmarks.rehearsal import Rehearsal
 from orchestrator.driver import Driver
-from orchestrator.fleet import Loaded, LoadFailed, Results, WorkerJoined, WorkerLost
+from orchestrator.fleets.fleet import Loaded, LoadFailed, Results, WorkerJoined, WorkerLost
+from orchestrator.fleets.local_fleet import LocalFleet
+from orchestrator.fleets.ray_metrics import RaySink
 from orchestrator.journal import MemoryJournal
-from orchestrator.local_fleet import LocalFleet
 from orchestrator.metrics import MemorySink, Meters, Reading, Sink
-from orchestrator.ray_metrics import RaySink
 from protocols.errors import Mistake
 from protocols.replies import Reply, Usage, failed
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.bounds import lower_bounds, reference_loads
-from orchestrator.machines import GpuExpert, HostedExpert
-from orchestrator.modes import choose_mode
-from orchestrator.plan import Planner, PlanSettings
-from orchestrator.policies import BASELINES
-from orchestrator.simulate import KnownLengths, Report, World, simulate
-from orchestrator.workloads import EXPERTS, WORKLOADS, Draws, labels, workload
+from orchestrator.planner.modes import choose_mode
+from orchestrator.planner.plan import Planner, PlanSettings
+from orchestrator.simulator.bounds import lower_bounds, reference_loads
+from orchestrator.simulator.machines import GpuExpert, HostedExpert
+from orchestrator.simulator.policies import BASELINES
+from orchestrator.simulator.simulate import KnownLengths, Report, World, simulate
+from orchestrator.simulator.workloads import EXPERTS, WORKLOADS, Draws, labels, workload
 
 BATCH = 256
 

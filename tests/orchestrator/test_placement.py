@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.roster import Expert
-from orchestrator.placement import (
+from orchestrator.fleets.ray_cluster import node_from
+from orchestrator.planner.placement import (
     Node,
     NoRoom,
     Place,
@@ -17,7 +18,6 @@ from orchestrator.placement import (
     plan_places,
     share_of,
 )
-from orchestrator.ray_cluster import node_from
 
 API = Expert(label="api", model="openai/gpt")
 

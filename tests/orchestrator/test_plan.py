@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.engine import Throttled
-from orchestrator.fleet import Dispatch, LoadFailed, Results, WorkerJoined, WorkerLost
-from orchestrator.plan import AsksArrived, Cancelled, ExpertThrottled, Planner, PlanSettings
+from orchestrator.fleets.fleet import Dispatch, LoadFailed, Results, WorkerJoined, WorkerLost
+from orchestrator.planner.plan import AsksArrived, Cancelled, ExpertThrottled, Planner, PlanSettings
 from protocols.asks import Ask, Model, Seat
 from protocols.messages import Message, Part
 from protocols.replies import Reply

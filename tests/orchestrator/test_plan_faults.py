@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator.fleet import LoadFailed, WorkerJoined, WorkerLost
-from orchestrator.plan import AsksArrived, Cancelled
+from orchestrator.fleets.fleet import LoadFailed, WorkerJoined, WorkerLost
+from orchestrator.planner.plan import AsksArrived, Cancelled
 from tests.orchestrator.plan_examples import Bench, gpu, things
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.fleet import WorkerJoined
-from orchestrator.plan import ExpertThrottled, PlanSettings
+from orchestrator.fleets.fleet import WorkerJoined
+from orchestrator.planner.plan import ExpertThrottled, PlanSettings
 from tests.orchestrator.plan_examples import Bench, Thing, gpu, texts, things
 
 

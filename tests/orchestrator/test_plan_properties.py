@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.fleet import LoadFailed, WorkerJoined
-from orchestrator.plan import ExpertThrottled, PlanSettings
+from orchestrator.fleets.fleet import LoadFailed, WorkerJoined
+from orchestrator.planner.plan import ExpertThrottled, PlanSettings
 from tests.orchestrator.plan_examples import Bench, Thing, gpu
 
 SETTINGS = st.builds(

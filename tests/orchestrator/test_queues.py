@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.queues import CRITICAL, RAISED, Entry, Ordered, Turns
+from orchestrator.planner.queues import CRITICAL, RAISED, Entry, Ordered, Turns
 from tests.orchestrator.plan_examples import Thing
 
 

@@ -17,9 +17,9 @@ import pytest
 from agents.machine import build
 from agents.ray_worker import RayWorker, Ready
 from agents.roster import Expert
-from orchestrator.fleet import Fleet, Inbox, WorkerJoined, WorkerLost
-from orchestrator.local_fleet import LocalFleet
-from orchestrator.ray_fleet import RayFleet
+from orchestrator.fleets.fleet import Fleet, Inbox, WorkerJoined, WorkerLost
+from orchestrator.fleets.local_fleet import LocalFleet
+from orchestrator.fleets.ray_fleet import RayFleet
 from protocols.errors import Mistake
 from protocols.messages import Place
 from protocols.replies import Failure, Reply, Usage
@@ -44,9 +44,9 @@ from pathlib import Path
 sys.path[:0] = [{root!r}]
 import agents
 from agents.roster import Expert
-from orchestrator import ray_environment
-from orchestrator.fleet import Dispatch, Inbox
-from orchestrator.ray_fleet import RayFleet
+from orchestrator.fleets import ray_environment
+from orchestrator.fleets.fleet import Dispatch, Inbox
+from orchestrator.fleets.ray_fleet import RayFleet
 from protocols.asks import Ask, Model, Seat
 from protocols.errors import Mistake
 from protocols.messages import Message, Part
@@ -194,7 +194,7 @@ async def test_a_worker_that_is_killed_is_replaced_until_it_dies_too_often() -> 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
 async def test_a_cluster_without_room_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.ray_cluster.API_CPUS", 64)
+    monkeypatch.setattr("orchestrator.fleets.ray_cluster.API_CPUS", 64)
     fleet = RayFleet(workers=1, patience_s=1.0)
     with pytest.raises(Mistake, match="no room for a worker"):
         await fleet.start([VOTER], Inbox())
@@ -252,8 +252,8 @@ def test_other_versions_than_the_clusters_are_a_mistake(
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
 async def test_another_moot_on_the_nodes_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.ray_environment.is_installed", lambda home: True)
-    monkeypatch.setattr("orchestrator.ray_cluster.build", lambda: "9.9+0")
+    monkeypatch.setattr("orchestrator.fleets.ray_environment.is_installed", lambda home: True)
+    monkeypatch.setattr("orchestrator.fleets.ray_cluster.build", lambda: "9.9+0")
     with pytest.raises(Mistake, match=r"^node .* has moot .*, this process moot 9\.9\+0; install"):
         await RayFleet().start([VOTER], Inbox())
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from agents.roster import Expert
-from orchestrator.fleet import Fleet, Inbox, WorkerJoined, WorkerLost
-from orchestrator.ray_fleet import RayFleet
+from orchestrator.fleets.fleet import Fleet, Inbox, WorkerJoined, WorkerLost
+from orchestrator.fleets.ray_fleet import RayFleet
 from protocols.errors import Mistake
 from tests.orchestrator.fleet_contract import VOTER, Rig, asks_of, running
 from tests.orchestrator.gpu_fleet_contract import A, GpuFleetContract, load, on_gpu, workers_of
@@ -93,7 +93,7 @@ async def test_each_expert_runs_on_its_kind_of_gpu(ray_cluster: Cluster) -> None
 async def test_a_worker_of_a_dead_node_moves_and_new_nodes_get_workers(
     ray_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.ray_places._NODES_S", 0.5)
+    monkeypatch.setattr("orchestrator.fleets.ray_places._NODES_S", 0.5)
     kind = {"resources": {"accelerator_type:L4": 1}}
     expert = on_gpu("a").model_copy(update={"accelerator": "L4"})
     with ray_cluster.node(num_cpus=1, num_gpus=1, **kind) as first:

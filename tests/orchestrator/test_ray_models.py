@@ -14,7 +14,7 @@ import tests.agents.torch_here  # noqa: F401 - skips where torch is absent
 from agents.engines import identify
 from agents.roster import Expert
 from orchestrator.driver import Driver, DriverSettings
-from orchestrator.fleet import (
+from orchestrator.fleets.fleet import (
     Action,
     Dispatch,
     Fleet,
@@ -25,10 +25,10 @@ from orchestrator.fleet import (
     WorkerJoined,
     WorkerLost,
 )
+from orchestrator.fleets.local_fleet import LocalFleet
+from orchestrator.fleets.ray_fleet import RayFleet
 from orchestrator.journal import MemoryJournal, ReplyRecord
 from orchestrator.live import Job
-from orchestrator.local_fleet import LocalFleet
-from orchestrator.ray_fleet import RayFleet
 from protocols.asks import Sampling
 from protocols.cast import Cast, Member
 from protocols.debate import Debate

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from agents.roster import Expert
-from orchestrator.fleet import Inbox
-from orchestrator.placement import Node, NoRoom
-from orchestrator.ray_fleet import RayFleet
-from orchestrator.ray_places import Keepers, Wishes
+from orchestrator.fleets.fleet import Inbox
+from orchestrator.fleets.ray_fleet import RayFleet
+from orchestrator.fleets.ray_places import Keepers, Wishes
+from orchestrator.planner.placement import Node, NoRoom
 
 ODD = Expert(label="odd", model="scripted/gpu", gpu_gb=40.0, accelerator="H900")
 PATIENCE_S = 25.0
@@ -32,7 +32,7 @@ async def test_once_time_is_up_a_missing_kind_of_gpu_is_told_at_once(
         looks.append(gpu_gb)
         return [Node("n", cpus=4.0, gpus=2, gpu_gb=80.0)]
 
-    monkeypatch.setattr("orchestrator.ray_cluster.living_nodes", nodes)
+    monkeypatch.setattr("orchestrator.fleets.ray_cluster.living_nodes", nodes)
     wishes = Wishes(
         workers=None, gpus=None, gpu_gb=80.0, patience_s=PATIENCE_S, shared=None, share=(0, 1)
     )

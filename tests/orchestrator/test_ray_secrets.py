@@ -21,8 +21,8 @@ DRIVER = """
 import asyncio, shutil, sys
 sys.path[:0] = [{root!r}]
 from agents.roster import Expert
-from orchestrator.fleet import Inbox
-from orchestrator.ray_fleet import RayFleet
+from orchestrator.fleets.fleet import Inbox
+from orchestrator.fleets.ray_fleet import RayFleet
 from orchestrator.submit import pack_workflow, submit_job
 from protocols.errors import Mistake
 

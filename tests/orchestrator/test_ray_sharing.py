@@ -13,9 +13,9 @@ from uuid import uuid4
 
 import pytest
 
-from orchestrator.fleet import WorkerLost
-from orchestrator.ray_cluster import NAMESPACE
-from orchestrator.ray_fleet import RayFleet
+from orchestrator.fleets.fleet import WorkerLost
+from orchestrator.fleets.ray_cluster import NAMESPACE
+from orchestrator.fleets.ray_fleet import RayFleet
 from tests.orchestrator.fleet_contract import ECHO, SLOW, VOTER, asks_of, running
 from tests.orchestrator.test_ray_fleet import process_of
 from tests.ray_cluster import Cluster
@@ -28,9 +28,9 @@ KILLED_DRIVER = """
 import asyncio, sys
 sys.path[:0] = [{root!r}]
 from agents.roster import Expert
-from orchestrator import ray_places
-from orchestrator.fleet import Inbox
-from orchestrator.ray_fleet import RayFleet
+from orchestrator.fleets import ray_places
+from orchestrator.fleets.fleet import Inbox
+from orchestrator.fleets.ray_fleet import RayFleet
 
 ray_places.LEASE_S = 3.0
 

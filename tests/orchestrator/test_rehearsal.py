@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.rehearsal import Rehearsal, foretell, run
-from orchestrator.fleet import Fleet
-from orchestrator.local_fleet import LocalFleet
-from orchestrator.plan import PlanSettings
+from orchestrator.fleets.fleet import Fleet
+from orchestrator.fleets.local_fleet import LocalFleet
+from orchestrator.planner.plan import PlanSettings
 
 WAVE = Rehearsal(3, 12, load_s=0.2, tokens=20.0, plan=PlanSettings(mode="wave"))
 
@@ -28,7 +28,7 @@ async def test_the_local_fleet_does_what_was_foretold() -> None:
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
 async def test_the_ray_fleet_does_what_was_foretold() -> None:
-    from orchestrator.ray_fleet import RayFleet
+    from orchestrator.fleets.ray_fleet import RayFleet
 
     await check(RayFleet(gpus=1, gpu_gb=WAVE.gpu_gb))
 

@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import text
 
 from agents.engine import Attempted
+from orchestrator.limits.retry import RetryPolicy
 from orchestrator.replay import ReplayReport, replay
-from orchestrator.retry import RetryPolicy
 from orchestrator.spec import Entry
 from orchestrator.store import Store
 from protocols.asks import Ask

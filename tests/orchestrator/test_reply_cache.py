@@ -14,10 +14,10 @@ from agents.engine import Attempted
 from agents.engines import price_of
 from agents.roster import Expert, Price
 from orchestrator.driver import Driver, DriverSettings, Ended
-from orchestrator.ledger import Budget
-from orchestrator.local_fleet import LocalFleet
+from orchestrator.fleets.local_fleet import LocalFleet
+from orchestrator.money.ledger import Budget
+from orchestrator.money.reply_cache import CacheKeys, CachePolicy
 from orchestrator.replay import replay
-from orchestrator.reply_cache import CacheKeys, CachePolicy
 from orchestrator.run import execute, prepare
 from orchestrator.spec import Entry, RunSpec
 from orchestrator.store import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agents.engine import Attempted, Throttled
-from orchestrator.retry import Accept, RetryPolicy, TryAgain
+from orchestrator.limits.retry import Accept, RetryPolicy, TryAgain
 from protocols.replies import Boundary, Reply, failed
 
 POLICY = RetryPolicy(attempts=3, malformed_attempts=2, first_wait_s=0.0)

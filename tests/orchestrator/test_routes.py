@@ -10,13 +10,13 @@ import pytest
 from agents.engine import Attempted, Throttled
 from agents.roster import Expert, Price
 from orchestrator.driver import Driver, DriverSettings, Ended
-from orchestrator.gates import Gates
+from orchestrator.fleets.local_fleet import LocalFleet
 from orchestrator.journal import AskRecord, MemoryJournal, OutcomeRecord, ReplyRecord
-from orchestrator.limits import Limit
+from orchestrator.limits.gates import Gates
+from orchestrator.limits.limits import Limit
+from orchestrator.limits.retry import Accept, RetryPolicy, TryAgain
+from orchestrator.limits.routes import Routes
 from orchestrator.live import Job, Open, Pending
-from orchestrator.local_fleet import LocalFleet
-from orchestrator.retry import Accept, RetryPolicy, TryAgain
-from orchestrator.routes import Routes
 from protocols.asks import Ask
 from protocols.outcome import Outcome
 from protocols.replies import Reply, Usage, failed

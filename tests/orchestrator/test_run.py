@@ -11,7 +11,7 @@ import pytest
 
 from agents.engine import Attempted
 from orchestrator.driver import Driver
-from orchestrator.local_fleet import LocalFleet
+from orchestrator.fleets.local_fleet import LocalFleet
 from orchestrator.run import execute, prepare, stored_roster
 from orchestrator.spec import Entry
 from orchestrator.store import Store, StoreMistake

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.endpoints import Endpoint
-from orchestrator.fleet import Action, Dispatch, Load, Loaded, Results, Unload, WorkerJoined
-from orchestrator.machines import Gpu, GpuExpert, GpuWorker, HostedExpert, PolicyBroke
-from orchestrator.plan import AsksArrived, ExpertThrottled, PlanEvent
-from orchestrator.policies import BASELINES, Barrier, LongestQueue
-from orchestrator.simulate import Call, KnownLengths, Report, Trace, World, simulate
-from orchestrator.workloads import WORKLOADS, Draws, labels, seat, workload
+from orchestrator.fleets.fleet import Action, Dispatch, Load, Loaded, Results, Unload, WorkerJoined
+from orchestrator.planner.plan import AsksArrived, ExpertThrottled, PlanEvent
+from orchestrator.simulator.endpoints import Endpoint
+from orchestrator.simulator.machines import Gpu, GpuExpert, GpuWorker, HostedExpert, PolicyBroke
+from orchestrator.simulator.policies import BASELINES, Barrier, LongestQueue
+from orchestrator.simulator.simulate import Call, KnownLengths, Report, Trace, World, simulate
+from orchestrator.simulator.workloads import WORKLOADS, Draws, labels, seat, workload
 from protocols.errors import Mistake
 
 SLOW = GpuExpert(load_s=5.0, t0_s=1.0, t1_s=0.5, batch_limit=2)

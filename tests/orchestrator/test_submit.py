@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import ray_environment as environment
+from orchestrator.fleets import ray_environment as environment
 from orchestrator.submit import (
     DEFAULT_ADDRESS,
     cancel_job,
@@ -138,7 +138,7 @@ def test_a_cluster_that_wants_a_token(ray_cluster: Cluster) -> None:
 def test_the_token_of_ones_own_clusters_is_used(ray_cluster: Cluster) -> None:
     """`ray start` turns tokens on where the user has one, without a mode in the environment."""
     code = (
-        "from orchestrator.ray_cluster import survey\n"
+        "from orchestrator.fleets.ray_cluster import survey\n"
         "from orchestrator.submit import job_status\n"
         "from protocols.errors import Mistake\n"
         f"print(len(survey({ray_cluster.address!r}, [], 25.0)) > 0)\n"

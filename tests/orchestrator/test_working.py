@@ -13,8 +13,8 @@ import pytest
 
 from orchestrator.driver import Driver, DriverSettings, Ended, Progress
 from orchestrator.heartbeat import Heartbeat
-from orchestrator.ledger import Budget
-from orchestrator.retry import RetryPolicy
+from orchestrator.limits.retry import RetryPolicy
+from orchestrator.money.ledger import Budget
 from orchestrator.run import Prepared, execute, prepare
 from orchestrator.sharding import ALL_SHARDS, deal
 from orchestrator.spec import RunSpec

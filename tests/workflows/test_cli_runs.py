@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from orchestrator.driver import DriverSettings
-from orchestrator.retry import RetryPolicy
+from orchestrator.limits.retry import RetryPolicy
 from tests.workflows.making import recorded_row, write_lines
 from tests.workflows.terminal import ROOT, moot
 from workflows.demo import QUICK

@@ -8,8 +8,8 @@ import pytest
 
 from agents.machine import Gpu, MachineReport, build
 from agents.roster import Expert
-from orchestrator.placement import Node
-from orchestrator.ray_cluster import Surveyed
+from orchestrator.fleets.ray_cluster import Surveyed
+from orchestrator.planner.placement import Node
 from tests.ray_cluster import Cluster, free_port
 from tests.workflows.terminal import moot
 from workflows.checking.doctor import _node

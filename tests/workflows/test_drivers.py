@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from orchestrator.crew import Crew, Line
-from orchestrator.local_fleet import LocalFleet
+from orchestrator.fleets.local_fleet import LocalFleet
 from orchestrator.store import Store
 from protocols.errors import Mistake
 from tests import postgres

@@ -12,8 +12,8 @@ import pytest
 
 from agents.roster import Expert
 from orchestrator.events import EventLog
-from orchestrator.limits import Limit
-from orchestrator.retry import RetryPolicy
+from orchestrator.limits.limits import Limit
+from orchestrator.limits.retry import RetryPolicy
 from orchestrator.store import Store
 from protocols.errors import Mistake
 from tests.servers.openai_server import Answer, OpenAIServer

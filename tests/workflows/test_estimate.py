@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from orchestrator.bounds import lower_bounds
+from orchestrator.simulator.bounds import lower_bounds
 from protocols.errors import Mistake
 from tests.workflows.terminal import moot
 from workflows.cli.estimating import duration

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from agents.roster import Expert
-from orchestrator.fleet import Fleet
-from orchestrator.local_fleet import LocalFleet
-from orchestrator.ray_fleet import RayFleet
+from orchestrator.fleets.fleet import Fleet
+from orchestrator.fleets.local_fleet import LocalFleet
+from orchestrator.fleets.ray_fleet import RayFleet
 from protocols.errors import Mistake
 from workflows.settings.configuration import Workflow, load_workflow
 from workflows.settings.fleets import FleetSpec, Where, chosen_fleet, make_fleet
@@ -117,7 +117,7 @@ def test_fleets_are_made_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
             made.append((arguments, settings))
             super().__init__(*arguments, **settings)
 
-    monkeypatch.setattr("orchestrator.ray_fleet.RayFleet", Noted)
+    monkeypatch.setattr("orchestrator.fleets.ray_fleet.RayFleet", Noted)
     spec = FleetSpec.model_validate(WHOLE)
     fleet: Fleet = make_fleet(spec, "other:6379", shared="run", share=(1, 3))
     assert make_fleet(fleet) is fleet

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.ledger import Budget, Limits
-from orchestrator.reply_cache import CachePolicy
+from orchestrator.money.ledger import Budget, Limits
+from orchestrator.money.reply_cache import CachePolicy
 from orchestrator.store import Store
 from protocols.errors import Mistake
 from tests.workflows.terminal import moot

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from agents.engines import capabilities_of
 from agents.roster import Roster
 from agents.settings import suggestion
-from orchestrator.limits import check_limits
+from orchestrator.limits.limits import check_limits
 from protocols.aggregators import AGGREGATOR, AGGREGATORS, AggregatorScores
 from protocols.asks import Model
 from protocols.cast import Member

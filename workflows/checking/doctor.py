@@ -15,7 +15,7 @@ from protocols.errors import Mistake
 from workflows.comparing.wording import counted_of
 
 if TYPE_CHECKING:
-    from orchestrator.ray_cluster import Surveyed
+    from orchestrator.fleets.ray_cluster import Surveyed
     from workflows.settings.configuration import Workflow
 
 NEEDED = ("alembic", "litellm", "networkx", "pydantic", "ray", "sqlalchemy", "sqlmodel", "tenacity")
@@ -66,7 +66,7 @@ def examine_cluster(
     Raises:
         Mistake: no cluster answers, or it runs another Ray or Python.
     """
-    from orchestrator.ray_cluster import survey
+    from orchestrator.fleets.ray_cluster import survey
     from workflows.checking.keys import PROVIDER_KEYS, variables_of
 
     variables = PROVIDER_KEYS

@@ -15,7 +15,7 @@ from protocols.errors import Mistake
 from workflows.checking.doctor import Check
 
 if TYPE_CHECKING:
-    from orchestrator.placement import Place
+    from orchestrator.planner.placement import Place
     from orchestrator.spec import RunSpec
     from workflows.settings.configuration import Workflow
 
@@ -68,7 +68,7 @@ def _model(expert: Expert) -> Check:
 
 
 def _places(workflow: Workflow, experts: Sequence[Expert]) -> Sequence[Place]:
-    from orchestrator.local_gpus import local_places
+    from orchestrator.fleets.local_gpus import local_places
 
     return local_places(experts, workflow.fleet.gpus, workflow.fleet.gpu_gb)
 

@@ -54,7 +54,7 @@ def load(
 
 def with_money(workflow: Workflow, budget: float | None, *, cache: bool | None) -> Workflow:
     """Return a workflow with the budget in dollars and the cache that the command line names."""
-    from orchestrator.ledger import Budget
+    from orchestrator.money.ledger import Budget
     from workflows.settings.spending import CacheSpec
 
     changes: dict[str, object] = {}

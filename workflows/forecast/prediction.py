@@ -22,15 +22,15 @@ from pydantic import Field
 from agents.engines import does_network_io
 from agents.roster import Expert
 from agents.settings import checked
-from orchestrator.bounds import Bounds, lower_bounds
-from orchestrator.machines import GpuExpert, GpuWorker, HostedExpert
-from orchestrator.modes import Choice, choose_mode
-from orchestrator.placement import Node, plan_places
-from orchestrator.plan import PlanSettings
-from orchestrator.residency import Mode
-from orchestrator.simulate import Call, Trace, World
+from orchestrator.planner.modes import Choice, choose_mode
+from orchestrator.planner.placement import Node, plan_places
+from orchestrator.planner.plan import PlanSettings
+from orchestrator.planner.residency import Mode
+from orchestrator.simulator.bounds import Bounds, lower_bounds
+from orchestrator.simulator.machines import GpuExpert, GpuWorker, HostedExpert
+from orchestrator.simulator.simulate import Call, Trace, World
+from orchestrator.simulator.workloads import Draws
 from orchestrator.spec import RunSpec, Wanted, wanted_sessions
-from orchestrator.workloads import Draws
 from protocols.asks import Ask
 from protocols.chance import Rng
 from workflows.forecast.rehearsal import rehearse_session

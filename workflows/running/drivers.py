@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
 from uuid import uuid4
 
-from orchestrator.books import open_ledger
 from orchestrator.crew import Crew, Line, on_stop
 from orchestrator.driver import DriverSettings, Ended, Ending, Progress
 from orchestrator.events import PROGRESS_EVERY_S, FleetEvents
-from orchestrator.fleet import Fleet
-from orchestrator.ledger import Budget, Ledger
-from orchestrator.plan import PlanSettings
-from orchestrator.reply_cache import CachePolicy
+from orchestrator.fleets.fleet import Fleet
+from orchestrator.money.books import open_ledger
+from orchestrator.money.ledger import Budget, Ledger
+from orchestrator.money.reply_cache import CachePolicy
+from orchestrator.planner.plan import PlanSettings
 from orchestrator.run import Prepared, stored_roster
 from orchestrator.sharding import deal
 from orchestrator.spec import Difference, RunSpec

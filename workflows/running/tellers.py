@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.crew import Crew, Member
 from orchestrator.driver import Progress
 from orchestrator.events import PROGRESS_EVERY_S
-from orchestrator.gates import Change
 from orchestrator.heartbeat import Rate, figures
+from orchestrator.limits.gates import Change
 from orchestrator.run import Prepared
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_valid
 
 from agents.roster import Expert, Roster
 from agents.settings import checked, read_yaml, suggestion
-from orchestrator.ledger import Budget
-from orchestrator.limits import Limit
-from orchestrator.retry import RetryPolicy
+from orchestrator.limits.limits import Limit
+from orchestrator.limits.retry import RetryPolicy
+from orchestrator.money.ledger import Budget
 from protocols.contract import Protocol
 from protocols.errors import Mistake
 from workflows.comparing.grid import as_written, on_grid, read_grid

@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 from agents.roster import Expert
 from agents.settings import checked
-from orchestrator.gates import Change, ChangeKind
-from orchestrator.limits import Limit
-from orchestrator.retry import RetryPolicy
+from orchestrator.limits.gates import Change, ChangeKind
+from orchestrator.limits.limits import Limit
+from orchestrator.limits.retry import RetryPolicy
 from protocols.errors import Mistake
 
 CHANGES: tuple[ChangeKind, ...] = get_args(ChangeKind)

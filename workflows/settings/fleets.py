@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from agents.roster import Expert
-from orchestrator.fleet import Fleet
+from orchestrator.fleets.fleet import Fleet
 from orchestrator.sharding import SHARDS
 from protocols.errors import Mistake
 
@@ -98,7 +98,7 @@ def make_fleet(
         return fleet
     spec = FleetSpec(kind=fleet) if isinstance(fleet, str) else fleet
     if spec.kind == "ray":
-        from orchestrator.ray_fleet import RayFleet
+        from orchestrator.fleets.ray_fleet import RayFleet
 
         return RayFleet(
             address or spec.address,
@@ -109,7 +109,7 @@ def make_fleet(
             shared=shared,
             share=share,
         )
-    from orchestrator.local_fleet import LocalFleet
+    from orchestrator.fleets.local_fleet import LocalFleet
 
     return LocalFleet(gpus=spec.gpus, gpu_gb=spec.gpu_gb)
 
@@ -175,6 +175,6 @@ class Where:
                 )
         needy = [expert for expert in experts if expert.gpu_gb is not None]
         if needy and isinstance(self.fleet, FleetSpec) and self.fleet.kind == "local":
-            from orchestrator.local_gpus import local_places
+            from orchestrator.fleets.local_gpus import local_places
 
             local_places(needy, self.fleet.gpus, self.fleet.gpu_gb)

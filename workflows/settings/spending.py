@@ -11,8 +11,8 @@ from pydantic import Field, field_validator
 from agents.engines import has_known_price, is_charged
 from agents.roster import Expert
 from agents.settings import suggestion
-from orchestrator.ledger import RUN, Budget
-from orchestrator.reply_cache import CachePolicy
+from orchestrator.money.ledger import RUN, Budget
+from orchestrator.money.reply_cache import CachePolicy
 from protocols.cast import Cast, Member, Team
 from protocols.errors import Mistake
 from protocols.registry import protocol_class

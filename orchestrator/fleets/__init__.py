@@ -1,0 +1,1 @@
+"""Fleets: where engines live, in this process or as Ray actors."""

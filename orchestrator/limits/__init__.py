@@ -1,0 +1,1 @@
+"""What an endpoint allows: limits, gates, circuits, and the one retry policy."""

@@ -1,0 +1,1 @@
+"""What a run costs: reserved, settled, leased, and what a cache saves."""

@@ -1,0 +1,1 @@
+"""The simulator: made-up hardware that drives a planner, baselines, and bounds on what can be."""
