@@ -33,7 +33,8 @@ from orchestrator.fleets.fleet import (
     LoadFailed,
     Unload,
 )
-from orchestrator.fleets.ray_places import Keepers, Wishes
+from orchestrator.fleets.ray_places import Keepers
+from orchestrator.fleets.ray_wishes import Wishes
 from protocols.errors import Mistake
 
 

@@ -35,6 +35,7 @@ from agents.roster import Expert
 from orchestrator.fleets import ray_cluster as cluster
 from orchestrator.fleets.delivery import in_one_line
 from orchestrator.fleets.fleet import Inbox, WorkerJoined, WorkerLost
+from orchestrator.fleets.ray_wishes import Wishes
 from orchestrator.planner.placement import (
     API_CPUS,
     NoRoom,
@@ -57,18 +58,6 @@ _ROOM_S = 0.5
 """How often they are looked at while an expert has no place."""
 _GRACE_S = 5.0
 """How long the start waits for the last workers once every expert has one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """What a fleet is to be; see :class:`orchestrator.fleets.ray_fleet.RayFleet`."""
-
-    workers: int | None
-    gpus: int | None
-    gpu_gb: float | None
-    patience_s: float
-    shared: str | None
-    share: tuple[int, int]
 
 
 @dataclass(slots=True, eq=False)
@@ -288,8 +277,12 @@ class Keepers:
                 answer = await ready(actor, limit, cluster.expected_build())
                 event = self._joined(name, answer, kept)
             except Exception as error:  # noqa: BLE001 - the place is given up, and says why
-                if isinstance(error, NotStarted) and self._wishes.shared is not None:
-                    quick_deaths += 1  # it was about to end when this driver met it
+                met_before = self._wishes.shared is not None or kept.first.done()
+                if isinstance(error, NotStarted) and met_before:
+                    # It was about to end when this driver met it, or was put onto a node that is
+                    # dead and that Ray has not missed yet.
+                    quick_deaths += 1
+                    self._handles.discard(actor)
                     if quick_deaths < _QUICK_DEATHS:
                         await asyncio.sleep(1.0)
                         continue

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from agents.machine import build
-from agents.ray_worker import RayWorker, Ready
+from agents.ray_worker import NotStarted, RayWorker, Ready, ready
 from agents.roster import Expert
 from orchestrator.fleets.fleet import Fleet, Inbox, WorkerJoined, WorkerLost
 from orchestrator.fleets.local_fleet import LocalFleet
@@ -165,6 +165,27 @@ async def test_a_worker_stands_in_no_folder_that_ray_deletes() -> None:
     fleet = RayFleet(workers=1)
     async with running(fleet, VOTER) as rig:
         assert await folder_of(fleet, rig.worker) == Path(here).anchor
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+async def test_who_replaces_a_worker_may_not_start_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[Any] = []
+
+    async def meet(actor: Any, *settings: Any) -> Ready:
+        met.append(actor)
+        if len(met) == 2:
+            raise NotStarted("its node has died")
+        return await ready(actor, *settings)
+
+    monkeypatch.setattr("orchestrator.fleets.ray_places.ready", meet)
+    fleet = RayFleet(workers=1)
+    async with running(fleet, VOTER) as rig:
+        os.kill(await process_of(fleet, rig.worker), signal.SIGKILL)
+        await rig.until(lambda: len(rig.joined) == 2)
+        lost = [event for event in rig.events if isinstance(event, WorkerLost)]
+        assert [(event.worker, event.replaced) for event in lost] == [("ray-0", True)]
+        assert len(met) == 3
 
 
 @pytest.mark.ray

@@ -12,7 +12,8 @@ import pytest
 from agents.roster import Expert
 from orchestrator.fleets.fleet import Inbox
 from orchestrator.fleets.ray_fleet import RayFleet
-from orchestrator.fleets.ray_places import Keepers, Wishes
+from orchestrator.fleets.ray_places import Keepers
+from orchestrator.fleets.ray_wishes import Wishes
 from orchestrator.planner.placement import Node, NoRoom
 
 ODD = Expert(label="odd", model="scripted/gpu", gpu_gb=40.0, accelerator="H900")
