@@ -282,8 +282,8 @@ class Keepers:
                     # It was about to end when this driver met it, or was put onto a node that is
                     # dead and that Ray has not missed yet.
                     quick_deaths += 1
-                    self._handles.discard(actor)
                     if quick_deaths < _QUICK_DEATHS:
+                        self._drop(actor)
                         await asyncio.sleep(1.0)
                         continue
                 self._give_up(kept, actor, name, error)
@@ -326,9 +326,7 @@ class Keepers:
     def _give_up(self, kept: Kept, actor: Any, name: str, error: Exception) -> None:
         """Leave a place without a worker, and say why."""
         if actor is not None:
-            self._handles.discard(actor)
-            if self._wishes.shared is None:
-                kill(actor)
+            self._drop(actor)
         kept.release()
         if kept in self._places:
             self._places.remove(kept)
@@ -337,6 +335,12 @@ class Keepers:
         else:
             self._places.append(kept)
             kept.first.set_exception(error)
+
+    def _drop(self, actor: Any) -> None:
+        """Forget a worker that never joined, and end it, as it may be alive and hold a place."""
+        self._handles.discard(actor)
+        if self._wishes.shared is None:
+            kill(actor)
 
     async def _part(self, actor: Any) -> None:
         """Let go of a worker that is not needed."""
